@@ -1,0 +1,1 @@
+"""Implicit delta learning: train at several levels of theory, run dynamics at one of them."""

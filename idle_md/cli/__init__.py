@@ -1,0 +1,1 @@
+"""The `idle-md` command: one file a verb."""

@@ -1,0 +1,129 @@
+"""`idle-md data`: look into data sets and convert them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from idle_md.data import Summary
+
+app = typer.Typer(help="Look into data sets and convert them.", no_args_is_help=True)
+
+
+@app.command()
+def info(
+    source: Annotated[str, typer.Argument(help="A shipped set (chno-mini), .h5 or .extxyz[.gz].")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Print label counts, elements, sizes, ranges and levels of theory of a data set."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from idle_md.data import load, summarise
+
+    summary = summarise(load(source))
+    if json:
+        typer.echo(summary.model_dump_json(indent=2))
+        return
+    console = Console()
+    console.print(Text.assemble((summary.name or source, "bold"), " ", summary.description))
+    for table in (_overview(summary), _counts(summary), _levels(summary), _ranges(summary)):
+        console.print(table)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A shipped set, .h5 or .extxyz[.gz].")],
+    target: Annotated[Path, typer.Argument(help="File to write: .h5 or .extxyz[.gz].")],
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="YAML or JSON file: name, description, licence, levels of theory."),
+    ] = None,
+    fidelity: Annotated[
+        list[str] | None,
+        typer.Option(help="Level to convert, repeatable; all by default."),
+    ] = None,
+) -> None:
+    """Convert a data set between extended XYZ and the HDF5 store."""
+    from idle_md.data import convert as convert_data
+
+    store = convert_data(source, target, manifest, fidelity)
+    labels = ", ".join(
+        f"{name} {store.has_energy(name).sum()} E + {store.has_forces(name).sum()} F"
+        for name in store.fidelities
+    )
+    typer.echo(f"{target}: {store.n_geometries} geometries; {labels}")
+
+
+def _table(title: str, *columns: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left")
+    return table
+
+
+def _overview(summary: "Summary") -> "Table":
+    smallest, largest = summary.atoms_per_geometry
+    table = _table("Geometries", "", "")
+    table.show_header = False
+    table.add_row("geometries", f"{summary.n_geometries:,} ({summary.n_periodic:,} periodic)")
+    table.add_row("molecules", f"{summary.n_groups:,}")
+    table.add_row("elements", " ".join(summary.elements))
+    table.add_row(
+        "atoms per geometry", f"{smallest} to {largest}, mean {summary.mean_atoms_per_geometry:.1f}"
+    )
+    table.add_row("licence", summary.licence or "not stated")
+    return table
+
+
+def _counts(summary: "Summary") -> "Table":
+    fidelities = summary.fidelities
+    table = _table(
+        "Labels", "role", "geometries", *(f"{name} {kind}" for name in fidelities for kind in "EF")
+    )
+    for role, n_geometries in summary.n_geometries_by_role.items():
+        counts = (
+            count[role]
+            for each in fidelities.values()
+            for count in (each.n_energies, each.n_forces)
+        )
+        table.add_row(role, f"{n_geometries:,}", *(f"{count:,}" for count in counts))
+    return table
+
+
+def _levels(summary: "Summary") -> "Table":
+    table = _table("Levels of theory", "fidelity", "method", "program", "CPU s/label", "CPU s")
+    for name, each in summary.fidelities.items():
+        level = each.level
+        program = " ".join(filter(None, (level.program, level.version)))
+        cost, total = level.cpu_seconds_per_label, each.cpu_seconds
+        table.add_row(name, level.title, program or "-", _number(cost, "g"), _number(total, ",.0f"))
+    return table
+
+
+def _ranges(summary: "Summary") -> "Table":
+    table = _table(
+        "Ranges", "fidelity", "energy, eV", "eV/atom", "force, eV/angstrom", "mean |component|"
+    )
+    for name, each in summary.fidelities.items():
+        table.add_row(
+            name,
+            _span(each.energy_range_ev),
+            _span(each.energy_range_ev_per_atom),
+            _span(each.force_range_ev_per_angstrom),
+            _number(each.force_mean_ev_per_angstrom, ".3f"),
+        )
+    return table
+
+
+def _span(values: tuple[float, float] | None) -> str:
+    return "-" if values is None else f"{values[0]:,.2f} to {values[1]:,.2f}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

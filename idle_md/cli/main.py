@@ -1,0 +1,65 @@
+"""The `idle-md` command: its verbs put together, and errors as one line."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from idle_md.cli import data
+from idle_md.cli.evaluate import evaluate
+from idle_md.cli.export import export
+from idle_md.cli.info import info
+from idle_md.cli.md import md
+from idle_md.cli.quickstart import quickstart
+from idle_md.cli.train import train
+
+app = typer.Typer(
+    name="idle-md",
+    help="Train on several levels of theory, keep one, run molecular dynamics with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.app, name="data")
+for verb in (train, evaluate, export, info, md, quickstart):
+    app.command()(verb)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"idle-md {version('idle-md')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the `idle-md` command; bad input ends it with one line on stderr and exit code 1."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        _print_error(error)
+        sys.exit(1)
+
+
+def _print_error(error: ValueError | OSError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    message = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        message = f"{error.filename}: {error.strerror}"
+    line = Text.assemble(("error: ", "bold red"), (" ".join(message.split()), "red"))
+    Console(stderr=True).print(line, soft_wrap=True)

@@ -1,0 +1,23 @@
+"""`idle-md quickstart`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/quickstart"),
+    minutes: Annotated[float, typer.Option(help="Training time of each model.")] = 5.0,
+    labels: Annotated[int, typer.Option(help="wB97X energies to train and validate on.")] = 144,
+    picoseconds: Annotated[float, typer.Option(help="Length of each trajectory.")] = 20.0,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of each training; default: half the cores.")
+    ] = None,
+) -> None:
+    """Train IDLe and a single-fidelity model on shipped data, export both, run MD, report."""
+    from rich.console import Console
+
+    from idle_md.quickstart import run
+
+    run(out, minutes, labels, picoseconds, threads, Console())

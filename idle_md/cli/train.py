@@ -1,0 +1,27 @@
+"""`idle-md train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML configuration.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings to change: key.sub=value ...")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a stopped run exactly where it was saved.")
+    ] = False,
+) -> None:
+    """Train a potential; the run folder `out` ends with best.ckpt and metrics.json."""
+    from rich.console import Console
+
+    from idle_md.train import load_config
+    from idle_md.train import train as run
+
+    console = Console()
+    out = run(load_config(config, overrides or []), resume=resume, console=console)
+    console.print(f"Errors on test data are in {out / 'metrics.json'}; next:")
+    console.print(f"  idle-md export {out / 'best.ckpt'} -o model.pt", highlight=False)

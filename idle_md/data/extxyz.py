@@ -1,0 +1,251 @@
+"""Extended XYZ files with labels of several levels of theory."""
+
+import gzip
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.symbols import Symbols
+from numpy.typing import NDArray
+
+from idle_md.data.frames import Frame, read_frames
+from idle_md.data.store import Labels, Store
+from idle_md.data.xyzline import quoted
+from idle_md.elements import symbols
+from idle_md.files import replacing
+
+_ENERGY, _FORCES = "_energy", "_forces"
+_OWN_KEYS = {"Properties", "Lattice", "pbc", "charge", "molecule", "role"}
+_INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)")
+_REAL = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?")
+
+
+def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> Store:
+    """Read an extended XYZ file, compressed where its name ends in ``.gz``.
+
+    The labels of level ``f`` are the key ``f_energy`` of the comment line (eV) and the columns
+    ``f_forces`` (eV/angstrom); a frame without them has no such label. ``molecule`` names the
+    group (the chemical formula where no frame has one), ``role`` the split, ``charge`` the total
+    charge. All other keys of the comment line are kept in ``info``, other columns are not.
+
+    Parameters
+    ----------
+    path
+        File to read.
+    fidelities
+        Levels to read; all that are found when not given.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        A requested level, or any level, has no label in the whole file; or a frame is wrong. The
+        message names file, frame and remedy.
+    """
+    frames = list(read_frames(path))
+    if not frames:
+        raise ValueError(f"{path}: no frames; is it an extended XYZ file?")
+    found = _label_keys(frames)
+    wanted = _wanted(path, frames, found, fidelities)
+    offsets = np.concatenate([[0], np.cumsum([len(frame.numbers) for frame in frames])])
+    return Store(
+        numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
+        positions=np.concatenate([frame.reals["pos"] for frame in frames]),
+        offsets=offsets,
+        cell=np.array([_cell(frame) for frame in frames]),
+        pbc=np.array([_pbc(frame) for frame in frames]),
+        charge=np.array([_charge(frame) for frame in frames]),
+        group=_groups(frames),
+        role=np.array([frame.pairs.get("role", "") for frame in frames]),
+        labels={name: _labels(frames, name) for name in wanted},
+        info=_info(frames, _OWN_KEYS | found.keys()),
+    )
+
+
+def _label_keys(frames: list[Frame]) -> dict[str, str]:
+    """The level of every label key, in order of appearance."""
+    keys = dict.fromkeys(key for frame in frames for key in (*frame.pairs, *frame.reals))
+    return {
+        key: key.removesuffix(_ENERGY).removesuffix(_FORCES)
+        for key in keys
+        if re.fullmatch(rf".+({_ENERGY}|{_FORCES})", key)
+    }
+
+
+def _wanted(
+    path: str | Path, frames: list[Frame], found: dict[str, str], fidelities: Sequence[str] | None
+) -> list[str]:
+    levels = list(dict.fromkeys(found.values()))
+    missing = [name for name in fidelities or [] if name not in levels]
+    if not missing and (levels or fidelities is not None):
+        return levels if fidelities is None else list(fidelities)
+    name = missing[0] if missing else "<fidelity>"
+    keys = dict.fromkeys(key for frame in frames for key in (*frame.pairs, *frame.reals))
+    others = [key for key in keys if key not in _OWN_KEYS | {"pos"}]
+    raise ValueError(
+        f"{path}: missing label key: no frame has {name}{_ENERGY} or {name}{_FORCES}; the keys "
+        f"found are {', '.join(others) or 'none'}; name each label <fidelity>{_ENERGY} (in the "
+        f"comment line) or <fidelity>{_FORCES} (a column)"
+    )
+
+
+def _cell(frame: Frame) -> NDArray[np.float64]:
+    try:
+        vectors = [float(number) for number in frame.pairs.get("Lattice", "0 " * 9).split()]
+        return np.array(vectors).reshape(3, 3)
+    except ValueError:
+        raise ValueError(f"{frame.place}: Lattice must be nine numbers in angstrom") from None
+
+
+def _pbc(frame: Frame) -> list[bool]:
+    default = "T T T" if "Lattice" in frame.pairs else "F F F"
+    flags = frame.pairs.get("pbc", default).split()
+    if len(flags) != 3 or not set(flags) <= {"T", "F", "1", "0"}:
+        raise ValueError(f"{frame.place}: pbc must be three of T and F")
+    if "Lattice" not in frame.pairs and set(flags) & {"T", "1"}:
+        raise ValueError(f"{frame.place}: periodic (pbc), but there is no Lattice; give one")
+    return [flag in "T1" for flag in flags]
+
+
+def _charge(frame: Frame) -> int:
+    text = frame.pairs.get("charge", "0")
+    try:
+        charge = float(text)
+    except ValueError:
+        charge = np.nan
+    if not charge.is_integer():
+        raise ValueError(f"{frame.place}: charge is {text!r}; give the total charge, an integer")
+    return int(charge)
+
+
+def _groups(frames: list[Frame]) -> NDArray[np.str_]:
+    if not any("molecule" in frame.pairs for frame in frames):
+        return np.array([Symbols(frame.numbers).get_chemical_formula() for frame in frames])
+    for frame in frames:
+        if not frame.pairs.get("molecule"):
+            raise ValueError(
+                f"{frame.place}: no molecule, but other frames have one; name the molecule of "
+                "every frame or of none"
+            )
+    return np.array([frame.pairs["molecule"] for frame in frames])
+
+
+def _labels(frames: list[Frame], name: str) -> Labels:
+    return Labels(
+        energy=np.array([_energy(frame, name + _ENERGY) for frame in frames]),
+        forces=np.concatenate([_forces(frame, name + _FORCES) for frame in frames]),
+    )
+
+
+def _energy(frame: Frame, key: str) -> float:
+    text = frame.pairs.get(key)
+    if text is None:
+        return np.nan
+    try:
+        energy = float(text)
+    except ValueError:
+        energy = np.nan
+    if not np.isfinite(energy):
+        raise ValueError(
+            f"{frame.place}: {key} is {text!r}, not a finite number; leave the key out where "
+            "there is no label"
+        )
+    return energy
+
+
+def _forces(frame: Frame, key: str) -> NDArray[np.float32]:
+    shape = (len(frame.numbers), 3)
+    forces = frame.reals.get(key)
+    if key in frame.pairs:
+        raise ValueError(f"{frame.place}: {key} is in the comment line; make it a column, R:3")
+    if forces is None:
+        return np.full(shape, np.nan, dtype=np.float32)
+    if forces.shape != shape:
+        raise ValueError(
+            f"{frame.place}: {key} has shape {forces.shape}, the frame needs {shape}; describe "
+            f"the column as {key}:R:3"
+        )
+    if not np.isfinite(forces).all():
+        raise ValueError(
+            f"{frame.place}: {key} holds NaN or infinity; leave the columns out where there is "
+            "no label"
+        )
+    return forces.astype(np.float32)
+
+
+def _info(frames: list[Frame], taken: set[str]) -> dict[str, NDArray[Any]]:
+    keys = dict.fromkeys(key for frame in frames for key in frame.pairs if key not in taken)
+    return {key: _column([frame.pairs.get(key, "") for frame in frames]) for key in keys}
+
+
+def _column(texts: list[str]) -> NDArray[Any]:
+    """Integers or reals where all values are, missing ones being NaN; text otherwise."""
+    present = [text for text in texts if text]
+    if len(present) == len(texts) and all(_INTEGER.fullmatch(text) for text in texts):
+        return np.array(texts).astype(np.int64)
+    if all(_REAL.fullmatch(text) for text in present):
+        return np.array([float(text) if text else np.nan for text in texts])
+    return np.array(texts)
+
+
+def write_extxyz(store: Store, path: str | Path) -> None:
+    """Write a store to an extended XYZ file, compressed where its name ends in ``.gz``.
+
+    Every number is written with as many digits as it takes to read the same number again; labels
+    that are missing are left out. The file appears whole or not at all.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    columns = _atom_columns(store)
+    text = "".join(_frame_text(store, index, columns) for index in range(store.n_geometries))
+    data = text.encode("utf-8")
+    with replacing(path) as temporary:
+        # no time stamp in the archive: the same store gives the same bytes
+        gzipped = str(path).endswith(".gz")
+        temporary.write_bytes(gzip.compress(data, mtime=0) if gzipped else data)
+
+
+def _atom_columns(store: Store) -> dict[str, list[str]]:
+    """Text of every atom's symbol, position and forces, by property."""
+    columns = {"species:S:1": symbols(store.numbers), "pos:R:3": _rows(store.positions)}
+    for name, labels in store.labels.items():
+        columns[f"{name}{_FORCES}:R:3"] = _rows(labels.forces)
+    return columns
+
+
+def _rows(array: NDArray[Any]) -> list[str]:
+    return [" ".join(row) for row in array.astype(np.str_).tolist()]
+
+
+def _frame_text(store: Store, index: int, columns: dict[str, list[str]]) -> str:
+    first, last = int(store.offsets[index]), int(store.offsets[index + 1])
+    mine = [
+        name
+        for name in columns
+        if not name.endswith(f"{_FORCES}:R:3") or columns[name][first] != "nan nan nan"
+    ]
+    pairs = {"Properties": ":".join(mine), **_pairs(store, index)}
+    comment = " ".join(f"{key}={quoted(value)}" for key, value in pairs.items())
+    rows = zip(*(columns[name][first:last] for name in mine), strict=True)
+    return "\n".join([str(last - first), comment, *map(" ".join, rows)]) + "\n"
+
+
+def _pairs(store: Store, index: int) -> dict[str, str]:
+    pairs: dict[str, Any] = {"molecule": store.group[index]}
+    if store.role[index]:
+        pairs["role"] = store.role[index]
+    if store.charge[index]:
+        pairs["charge"] = store.charge[index]
+    values = {key: column[index] for key, column in store.info.items()}
+    values |= {f"{name}{_ENERGY}": labels.energy[index] for name, labels in store.labels.items()}
+    pairs |= {key: value for key, value in values.items() if str(value) not in ("", "nan")}
+    if store.cell[index].any():
+        pairs["Lattice"] = " ".join(store.cell[index].ravel().astype(np.str_))
+    pairs["pbc"] = " ".join("T" if periodic else "F" for periodic in store.pbc[index])
+    return {key: str(value) for key, value in pairs.items()}

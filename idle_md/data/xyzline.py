@@ -1,0 +1,95 @@
+"""The comment line of extended XYZ: ``key=value`` pairs and the layout of the columns."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_PAIR = re.compile(
+    r"""\s*([^\s="'{}]+)"""  # key
+    r"""(?:=("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|[^\s"'{}][^\s"]*|(?=\s|$)))?"""  # value
+    r"""(?=\s|$)"""
+)
+_PLAIN = re.compile(r"""[^\s"'\\{}]+""")
+
+
+def parse_pairs(line: str) -> dict[str, str]:
+    """Split a comment line into keys and values, both as text; a key without value is true.
+
+    Raises
+    ------
+    ValueError
+        The line is no sequence of pairs, or a key comes twice.
+    """
+    pairs: dict[str, str] = {}
+    text, position = line.rstrip(), 0
+    while position < len(text):
+        match = _PAIR.match(text, position)
+        if match is None:
+            raise ValueError(f"cannot read {text[position:].strip()[:40]!r} as key=value")
+        key, value = match.group(1), match.group(2)
+        if key in pairs:
+            raise ValueError(f"the key {key!r} comes twice")
+        pairs[key] = "T" if value is None else _unquoted(value)
+        position = match.end()
+    return pairs
+
+
+def _unquoted(value: str) -> str:
+    if value[:1] == '"':
+        return re.sub(r"\\(.)", r"\1", value[1:-1])
+    return value[1:-1] if value[:1] in ("'", "{") else value
+
+
+def quoted(value: str) -> str:
+    """A value as it is written, in quotes where it needs them."""
+    if _PLAIN.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the columns of the atom lines are.
+
+    Attributes
+    ----------
+    width
+        Number of columns.
+    start
+        First column of every property.
+    kind
+        ``S``, ``R``, ``I`` or ``L`` and the number of columns of every property.
+    """
+
+    width: int
+    start: dict[str, int]
+    kind: dict[str, tuple[str, int]]
+
+
+@lru_cache(maxsize=256)
+def parse_columns(properties: str) -> Columns:
+    """Read ``Properties=species:S:1:pos:R:3:...``.
+
+    Raises
+    ------
+    ValueError
+        The text is no list of name, type and number, a property comes twice, or there is no
+        species or no position.
+    """
+    parts = properties.split(":")
+    triples = list(zip(parts[::3], parts[1::3], parts[2::3], strict=False))
+    if len(parts) % 3 or any(
+        kind not in ("S", "R", "I", "L") or not count.isdigit() for _, kind, count in triples
+    ):
+        raise ValueError(f"cannot read Properties={properties}: write name:type:number:...")
+    start, width = {}, 0
+    for name, _, count in triples:
+        if name in start:
+            raise ValueError(f"the property {name!r} comes twice in Properties")
+        start[name] = width
+        width += int(count)
+    kinds = {name: (kind, int(count)) for name, kind, count in triples}
+    if kinds.get("species") != ("S", 1) or kinds.get("pos") != ("R", 3):
+        raise ValueError(f"Properties={properties} lacks species:S:1 or pos:R:3")
+    return Columns(width, start, kinds)

@@ -1,0 +1,228 @@
+"""The file that is deployed: a TorchScript archive with metadata that is checked on load."""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from idle_md.deploy.core import DeployedCore, extract
+from idle_md.deploy.metadata import FORMAT_VERSION, Metadata
+from idle_md.deploy.model import DeployedModel
+from idle_md.fidelity import LevelOfTheory
+from idle_md.files import replacing
+from idle_md.nn import Potential, load_checkpoint
+
+METADATA_FILE = "idle_md.json"
+NOT_HASHED = (f"extra/{METADATA_FILE}", ".data/serialization_id")
+"""Records left out of the hash: the one that holds it, and torch's checksum over all of them."""
+
+
+def describe(
+    potential: Potential,
+    fidelity: str,
+    level_of_theory: LevelOfTheory | None = None,
+    label_counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None,
+    test_errors: Mapping[str, Mapping[str, float | None]] | None = None,
+) -> Metadata:
+    """Return the metadata of one fidelity of a potential.
+
+    Parameters
+    ----------
+    potential, fidelity
+        What is deployed.
+    level_of_theory, label_counts, test_errors
+        Where it comes from and how good it is, see :class:`Metadata`.
+    """
+    backbone = potential.backbone
+    references = potential.reference_energies[:, potential.column(fidelity)].tolist()
+    return Metadata(
+        fidelity=fidelity,
+        level_of_theory=level_of_theory,
+        elements=backbone.elements,
+        cutoff_angstrom=backbone.cutoff,
+        interactions=backbone.interactions,
+        dtype=str(backbone.embedding.weight.dtype).removeprefix("torch."),  # type: ignore[arg-type]
+        reference_energies_ev={z: references[z] for z in backbone.elements},
+        backbone=potential.hyperparameters["backbone"],
+        head_widths=[backbone.features, potential.hidden, 1],
+        label_counts=label_counts or {},  # type: ignore[arg-type]
+        test_errors=test_errors or {},  # type: ignore[arg-type]
+        versions={"idle_md": importlib.metadata.version("idle-md"), "torch": torch.__version__},
+    )
+
+
+def save(core: DeployedCore, path: str | Path, metadata: Metadata) -> None:
+    """Write a core and its metadata to one file, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    core.metadata = metadata.model_dump_json()
+    scripted = script(core)
+    digest = content_hash(to_bytes(scripted))
+    described = metadata.model_copy(update={"content_sha256": digest})
+    content = to_bytes(scripted, {METADATA_FILE: described.model_dump_json(indent=2)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def _torchscript() -> Iterator[None]:
+    """Silence newer torch, which recommends torch.export: none of the engines can load that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`?torch.jit.*deprecated", DeprecationWarning)
+        yield
+
+
+def script(module: torch.nn.Module) -> torch.jit.ScriptModule:
+    """Compile a module to TorchScript."""
+    with _torchscript():
+        return torch.jit.script(module)
+
+
+def to_bytes(
+    scripted: torch.jit.ScriptModule, extra_files: Mapping[str, str] | None = None
+) -> bytes:
+    """Return a TorchScript module as the bytes of an archive."""
+    buffer = io.BytesIO()
+    with _torchscript():
+        torch.jit.save(scripted, buffer, _extra_files=dict(extra_files or {}))
+    return buffer.getvalue()
+
+
+def from_bytes(content: bytes, device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
+    """Return the TorchScript module that an archive holds."""
+    with _torchscript():
+        module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(content), map_location=device)
+    return module
+
+
+def content_hash(archive: bytes) -> str:
+    """Return the SHA-256 over all records of a TorchScript archive but the metadata.
+
+    Raises
+    ------
+    zipfile.BadZipFile
+        If a record is damaged.
+    """
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(io.BytesIO(archive)) as records:
+        for name in sorted(records.namelist()):
+            inner = name.partition("/")[2]  # the first part is the archive's own name
+            if inner not in NOT_HASHED:
+                record = hashlib.sha256(records.read(name)).hexdigest()
+                digest.update(f"{inner} {record}\n".encode())
+    return digest.hexdigest()
+
+
+def load(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> DeployedModel:
+    """Read a deployed model.
+
+    Parameters
+    ----------
+    path
+        A file that :func:`save` wrote.
+    device
+        Where the model is to run.
+    dtype
+        Precision to run in; that of the file by default.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, damaged, of another format version, or not a deployed model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no model at {path}: `idle-md export` writes one")
+    content = path.read_bytes()
+    metadata = _checked_metadata(content, path)
+    core = from_bytes(content, device)
+    _cast(core, dtype or metadata.torch_dtype)
+    return DeployedModel(core, metadata, torch.device(device), dtype or metadata.torch_dtype)
+
+
+def _cast(core: torch.jit.ScriptModule, dtype: torch.dtype) -> None:
+    """Change the precision of the networks; totals stay in float64."""
+    constants = core.constants
+    core.to(dtype)
+    core.constants = constants
+
+
+def _checked_metadata(content: bytes, path: Path) -> Metadata:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as records:
+            found = [name for name in records.namelist() if name.endswith(f"extra/{METADATA_FILE}")]
+            described = json.loads(records.read(found[0])) if found else None
+        digest = content_hash(content)
+    except (zipfile.BadZipFile, json.JSONDecodeError) as error:
+        state = "truncated or damaged" if content[:2] == b"PK" else "no model file"
+        raise ValueError(f"{path} is {state}: write it again with `idle-md export`") from error
+    if described is None:
+        raise ValueError(
+            f"{path} holds no {METADATA_FILE}, so it is no deployed model: make one from a "
+            "checkpoint with `idle-md export CHECKPOINT --fidelity NAME -o model.pt`"
+        )
+    if described.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {described.get('format_version')}, this idle_md reads "
+            f"{FORMAT_VERSION}: export the checkpoint again with this version of idle_md"
+        )
+    if described.get("content_sha256") != digest:
+        raise ValueError(
+            f"the contents of {path} do not match the hash in its metadata, it was changed or "
+            "damaged after export: write it again with `idle-md export`"
+        )
+    try:
+        return Metadata.model_validate(described)
+    except ValidationError as error:
+        raise ValueError(f"the metadata of {path} cannot be used: {error}") from error
+
+
+def export_checkpoint(checkpoint: str | Path, fidelity: str, path: str | Path) -> Metadata:
+    """Export one fidelity of a training run's checkpoint.
+
+    Label counts and the level of theory come from the checkpoint, test errors from the
+    ``metrics.json`` beside it, where there is one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If it cannot be read or has no such fidelity.
+    OSError
+        If the file cannot be written.
+    """
+    potential, training = load_checkpoint(checkpoint)
+    core = extract(potential, fidelity)
+    metadata = describe(
+        potential,
+        fidelity,
+        training.get("levels", {}).get(fidelity),
+        training.get("label_counts"),
+        _test_errors(Path(checkpoint).with_name("metrics.json"), fidelity),
+    )
+    save(core, path, metadata)
+    return metadata
+
+
+def _test_errors(metrics: Path, fidelity: str) -> dict[str, dict[str, float | None]]:
+    if not metrics.is_file():
+        return {}
+    errors = json.loads(metrics.read_text())
+    return {role: errors[role][fidelity] for role in ("test", "ood") if role in errors}

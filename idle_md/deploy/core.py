@@ -1,0 +1,77 @@
+"""What is deployed: one fidelity of a potential, giving energies and edge gradients together."""
+
+import torch
+from torch import Tensor, nn
+
+from idle_md.deploy.painn_gradient import PaiNNGradient, by_number
+from idle_md.nn import PaiNN, Potential
+
+GRADIENTS: dict[type[nn.Module], type[nn.Module]] = {PaiNN: PaiNNGradient}
+"""Backbone, and the module that gives its atomic energies and edge gradients."""
+
+
+class DeployedCore(nn.Module):
+    """One fidelity's atomic energies and their edge gradients; can be scripted.
+
+    Parameters
+    ----------
+    gradient
+        A module of :data:`GRADIENTS`.
+    constants
+        Per atomic number, reference energy plus constant of the head in eV, float64.
+    """
+
+    def __init__(self, gradient: nn.Module, constants: Tensor) -> None:
+        super().__init__()
+        self.gradient = gradient
+        self.constants = nn.Buffer(constants)
+        self.metadata = ""  # kept here too: engines that save the module again drop extra files
+
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_owned: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return atomic energies in eV and edge gradients in eV/angstrom.
+
+        Parameters
+        ----------
+        species
+            Atomic numbers (N,), int64.
+        edge_index
+            Centres and neighbours (2, E), int64, sorted by centre.
+        edge_vectors
+            ``r_j - r_i + shift`` (E, 3) in angstrom, in the precision of the model.
+        n_owned
+            The gradients are those of the sum of the first ``n_owned`` atomic energies.
+
+        Returns
+        -------
+        atomic_energies
+            (N,) float64, reference energies included; meaningless from ``n_owned`` on.
+        edge_gradients
+            (E, 3); exactly zero where ``|edge_vectors| >= cutoff``.
+        """
+        energies, gradients = self.gradient(species, edge_index, edge_vectors, n_owned)
+        return energies.to(torch.float64) + self.constants.index_select(0, species), gradients
+
+
+@torch.no_grad()
+def extract(potential: Potential, fidelity: str) -> DeployedCore:
+    """Keep one fidelity of a potential, with everything folded that can be.
+
+    Scales, a correction's base head and the head's constant are merged, so the result is the same
+    whether the potential has one fidelity or many.
+
+    Raises
+    ------
+    ValueError
+        If the potential has no such fidelity, or its backbone cannot be deployed.
+    """
+    backbone = potential.backbone
+    column = potential.column(fidelity)
+    if type(backbone) not in GRADIENTS:
+        known = ", ".join(kind.__name__ for kind in GRADIENTS)
+        raise ValueError(f"cannot deploy a {type(backbone).__name__}: there are {known}")
+    hidden, output = potential.heads.folded(fidelity)
+    constants = potential.reference_energies[backbone.elements, column] + output.bias.double()
+    gradient = GRADIENTS[type(backbone)](backbone, hidden, output)
+    return DeployedCore(gradient, by_number(constants, backbone.elements)).eval()

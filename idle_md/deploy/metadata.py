@@ -1,0 +1,54 @@
+"""What a model file says of itself."""
+
+from typing import Any, Final, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from idle_md.fidelity import LevelOfTheory
+
+FORMAT_VERSION: Final = 1
+
+Dtype = Literal["float32", "float64"]
+
+
+class Metadata(BaseModel):
+    """Metadata of a deployed model, the content of its ``idle_md.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = FORMAT_VERSION
+    """Version of the file format."""
+    fidelity: str
+    """Name of the fidelity whose head was kept."""
+    level_of_theory: LevelOfTheory | None = None
+    """What that fidelity's labels were calculated with, where known."""
+    elements: list[int]
+    """Atomic numbers that the model knows."""
+    cutoff_angstrom: float
+    """Longest edge that contributes."""
+    interactions: int
+    """Message-passing steps; atoms up to ``interactions * cutoff`` apart influence each other."""
+    dtype: Dtype
+    """Precision of the stored weights."""
+    units: dict[str, str] = Field(default={"energy": "eV", "length": "angstrom"})
+    """Units of the core's inputs and outputs."""
+    reference_energies_ev: dict[int, float]
+    """Energy per atomic number that the atomic energies include."""
+    backbone: dict[str, Any]
+    """Name and settings of the backbone."""
+    head_widths: list[int]
+    """Inputs, hidden units and outputs of the head."""
+    label_counts: dict[str, dict[str, dict[str, int]]] = {}
+    """Labels used, by fidelity, split and kind."""
+    test_errors: dict[str, dict[str, float | None]] = {}
+    """Errors of this fidelity on held-out geometries, by split."""
+    versions: dict[str, str]
+    """Versions of idle_md and torch that wrote the file."""
+    content_sha256: str | None = None
+    """Hash of all other records of the file; None in the copy inside the module."""
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """Precision of the stored weights."""
+        return torch.float32 if self.dtype == "float32" else torch.float64

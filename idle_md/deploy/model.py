@@ -1,0 +1,94 @@
+"""A deployed model in memory, and the one way to evaluate it on atoms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from idle_md.deploy.metadata import Metadata
+from idle_md.elements import symbols
+from idle_md.neighbors import neighbor_list
+
+
+@dataclass(frozen=True)
+class DeployedModel:
+    """One fidelity of a trained potential, ready to run.
+
+    Attributes
+    ----------
+    core
+        TorchScript module ``(species (N,), edge_index (2, E), edge_vectors (E, 3), n_owned) ->
+        (atomic_energies (N,), edge_gradients (E, 3))`` in eV and angstrom.
+    metadata
+        What the file says of itself.
+    device, dtype
+        Where and in which precision the core runs.
+    """
+
+    core: torch.jit.ScriptModule
+    metadata: Metadata
+    device: torch.device
+    dtype: torch.dtype
+
+    def check_elements(self, numbers: Sequence[int]) -> None:
+        """Check that the model knows all elements of a system.
+
+        Raises
+        ------
+        ValueError
+            If it does not; names the elements, the atoms and what the model knows.
+        """
+        unknown: dict[int, list[int]] = {}
+        for atom, number in enumerate(numbers):
+            if int(number) not in self.metadata.elements:
+                unknown.setdefault(int(number), []).append(atom)
+        if unknown:
+            found = ", ".join(f"{symbols([z])[0]} ({_atoms(who)})" for z, who in unknown.items())
+            known = ", ".join(symbols(self.metadata.elements))
+            raise ValueError(
+                f"the model does not know {found}: it was trained on {known}; "
+                "train on data that have these elements, or leave these atoms to another force"
+            )
+
+    def evaluate(
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: bool | Sequence[bool] = False,
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the energy in eV and the forces (N, 3) in eV/angstrom.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers (N,), of elements that the model knows.
+        positions
+            (N, 3) in angstrom.
+        cell, pbc
+            Lattice vectors as rows (3, 3) in angstrom, and which of them are periodic.
+        """
+        points = np.asarray(positions, dtype=np.float64)
+        lattice = None if cell is None else np.asarray(cell, dtype=np.float64)
+        pairs, shifts = neighbor_list(points, self.metadata.cutoff_angstrom, lattice, pbc)
+        vectors = points[pairs[1]] - points[pairs[0]] + shifts
+        edge_index = torch.from_numpy(pairs).to(self.device)
+        with torch.no_grad():
+            energies, gradients = self.core(
+                torch.as_tensor(np.asarray(numbers), dtype=torch.int64, device=self.device),
+                edge_index,
+                torch.from_numpy(vectors).to(self.device, self.dtype),
+                len(points),
+            )
+        gradients = gradients.double()
+        forces = gradients.new_zeros((len(points), 3))
+        forces.index_add_(0, edge_index[0], gradients)
+        forces.index_add_(0, edge_index[1], gradients, alpha=-1.0)
+        return float(energies.sum()), forces.cpu().numpy()
+
+
+def _atoms(indices: list[int]) -> str:
+    shown = ", ".join(str(i) for i in indices[:5])
+    return ("atom " if len(indices) == 1 else "atoms ") + shown + (", ..." if indices[5:] else "")

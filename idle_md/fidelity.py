@@ -1,0 +1,27 @@
+"""Levels of theory: what a fidelity's labels were calculated with."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LevelOfTheory(BaseModel):
+    """How the labels of one fidelity were calculated."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    """Electronic structure method, for example ``"wB97X"``."""
+    basis: str | None = None
+    """Basis set; none for methods that bring their own."""
+    program: str | None = None
+    """Program that did the calculation."""
+    version: str | None = None
+    """Version of that program."""
+    cpu_seconds_per_label: float | None = Field(default=None, ge=0)
+    """Mean CPU seconds, on one core, that one label costs."""
+    notes: str | None = None
+    """Settings that matter to somebody who wants the same numbers."""
+
+    @property
+    def title(self) -> str:
+        """Method and basis in the usual notation, ``"wB97X/6-31G*"``."""
+        return self.method if self.basis is None else f"{self.method}/{self.basis}"

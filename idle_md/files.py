@@ -1,0 +1,33 @@
+"""Files that are either written whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that becomes ``path`` when the block ends well.
+
+    Missing folders are made. When the block raises, ``path`` is left as it was.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written; the message names it and the reason.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise type(error)(
+            f"cannot write {target}: {reason}; choose a folder that can be written"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

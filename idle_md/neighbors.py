@@ -1,0 +1,90 @@
+"""Neighbour lists in the edge convention of the package."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from vesin import NeighborList
+
+
+def neighbor_list(
+    positions: NDArray[np.float64],
+    cutoff: float,
+    cell: NDArray[np.float64] | None = None,
+    pbc: bool | Sequence[bool] | NDArray[np.bool_] = False,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """All directed pairs closer than a cutoff, sorted by centre.
+
+    The vector of edge ``e`` from centre ``i = edge_index[0, e]`` to neighbour
+    ``j = edge_index[1, e]`` is ``positions[j] - positions[i] + shifts[e]``. In small periodic boxes
+    a pair may appear several times with different shifts, and an atom may be its own neighbour.
+
+    Parameters
+    ----------
+    positions
+        Cartesian coordinates in angstrom, shape (N, 3).
+    cutoff
+        Largest distance in angstrom.
+    cell
+        Lattice vectors as rows in angstrom, shape (3, 3); needed where ``pbc`` is true.
+    pbc
+        Periodicity, of all three lattice vectors or of each.
+
+    Returns
+    -------
+    edge_index
+        Centre and neighbour of every edge, shape (2, E).
+    shifts
+        Lattice translations in angstrom, shape (E, 3).
+
+    Raises
+    ------
+    ValueError
+        Positions that are not (N, 3) or not finite, a cutoff that is not positive, or a periodic
+        direction whose lattice vectors span no volume.
+    """
+    points = np.ascontiguousarray(positions, dtype=np.float64)
+    periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
+    box = np.zeros((3, 3)) if cell is None else np.asarray(cell, dtype=np.float64)
+    _check(points, cutoff, box, periodic)
+    if len(points) == 0 or (len(points) == 1 and not periodic.any()):
+        return np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3))
+    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    pairs, images = search.compute(
+        points, box=_spanning(box, periodic), periodic=periodic, quantities="PS"
+    )
+    edge_index = np.ascontiguousarray(pairs.T, dtype=np.int64)  # (2, E)
+    return edge_index, images.astype(np.float64) @ box
+
+
+def _check(
+    points: NDArray[np.float64],
+    cutoff: float,
+    box: NDArray[np.float64],
+    periodic: NDArray[np.bool_],
+) -> None:
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"positions have shape {points.shape}: neighbour lists need (N, 3)")
+    if not np.isfinite(points).all():
+        atom = int(np.argwhere(~np.isfinite(points))[0, 0])
+        raise ValueError(f"the position of atom {atom} is not a number: {points[atom]}")
+    if not cutoff > 0:
+        raise ValueError(f"the cutoff must be positive, in angstrom: got {cutoff}")
+    if box.shape != (3, 3):
+        raise ValueError(f"the cell has shape {box.shape}: give three lattice vectors, (3, 3)")
+    vectors = box[periodic]
+    if np.linalg.matrix_rank(vectors) < len(vectors):
+        raise ValueError(
+            f"the cell {box.tolist()} spans no volume along its periodic directions "
+            f"{periodic.tolist()}: give lattice vectors in angstrom, or pbc=False"
+        )
+
+
+def _spanning(box: NDArray[np.float64], periodic: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The cell with its open directions replaced by unit vectors normal to the periodic ones."""
+    if not periodic.any() or periodic.all():
+        return box
+    full = np.where(periodic[:, None], box, 0.0)
+    _, _, directions = np.linalg.svd(box[periodic])
+    full[~periodic] = directions[periodic.sum() :]
+    return full

@@ -1,0 +1,115 @@
+"""The potential: one backbone, one head per fidelity, reference energies."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from idle_md.nn.heads import FidelityHeads
+from idle_md.nn.painn import PaiNN
+
+BACKBONES: dict[str, type[PaiNN]] = {PaiNN.name: PaiNN}
+
+
+class Potential(nn.Module):
+    """Atomic energies at every fidelity.
+
+    Parameters
+    ----------
+    backbone
+        Any backbone of :data:`BACKBONES`.
+    fidelities
+        Names of the fidelities, in the order of the output columns.
+    hidden
+        Width of the heads' hidden layer.
+    correction_on
+        See :class:`~idle_md.nn.FidelityHeads`.
+    """
+
+    def __init__(
+        self,
+        backbone: PaiNN,
+        fidelities: Sequence[str],
+        hidden: int = 32,
+        correction_on: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.hidden = hidden
+        self.heads = FidelityHeads(backbone.features, hidden, fidelities, correction_on)
+        # A row per atomic number; float64 at any model precision, because totals are large.
+        self.register_buffer(
+            "reference_energies",
+            torch.zeros(max(backbone.elements) + 1, len(fidelities), dtype=torch.float64),
+        )
+        self.reference_energies: Tensor
+
+    @property
+    def fidelities(self) -> list[str]:
+        """Names of the fidelities, in the order of the output columns."""
+        return self.heads.fidelities
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """All that :meth:`from_hyperparameters` needs, as plain values."""
+        return {
+            "backbone": {"name": self.backbone.name, **self.backbone.hyperparameters},
+            "fidelities": self.fidelities,
+            "hidden": self.hidden,
+            "correction_on": self.heads.correction_on,
+        }
+
+    @classmethod
+    def from_hyperparameters(cls, hyperparameters: Mapping[str, Any]) -> "Potential":
+        """Build an untrained potential from what :attr:`hyperparameters` gave.
+
+        Raises
+        ------
+        ValueError
+            If the backbone's name is not known.
+        """
+        settings = dict(hyperparameters)
+        backbone = dict(settings.pop("backbone"))
+        name = backbone.pop("name")
+        if name not in BACKBONES:
+            raise ValueError(f"unknown backbone {name!r}: there are {', '.join(BACKBONES)}")
+        return cls(BACKBONES[name](**backbone), **settings)
+
+    def column(self, fidelity: str) -> int:
+        """Return the output column of a fidelity.
+
+        Raises
+        ------
+        ValueError
+            If the potential has no such fidelity.
+        """
+        if fidelity not in self.fidelities:
+            raise ValueError(
+                f"unknown fidelity {fidelity!r}: this model has {', '.join(self.fidelities)}"
+            )
+        return self.fidelities.index(fidelity)
+
+    def residual(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        """Return atomic energies (N, n_fidelities) in eV above the reference energies."""
+        return self.heads(self.backbone(species, edge_index, edge_vectors))
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        """Return atomic energies (N, n_fidelities) in eV, float64, reference energies included.
+
+        Parameters
+        ----------
+        species
+            Atomic numbers (N,).
+        edge_index, edge_vectors
+            (2, E) and (E, 3) in angstrom, see the edge contract.
+        """
+        residual = self.residual(species, edge_index, edge_vectors)
+        return residual.to(torch.float64) + self.reference_energies[species]
+
+    def to_precision(self, dtype: torch.dtype) -> "Potential":
+        """Cast the networks to a precision; reference energies stay float64."""
+        reference = self.reference_energies
+        self.to(dtype)
+        self.reference_energies = reference
+        return self

@@ -1,0 +1,237 @@
+"""The steps of the quickstart and the report that they add up to."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from idle_md.data import load
+from idle_md.deploy import DeployedModel, compare_inference, export_checkpoint
+from idle_md.deploy import load as load_model
+from idle_md.engines.md import MDResult, run_md
+from idle_md.files import replacing
+from idle_md.quickstart.baseline import low_level_baseline
+from idle_md.quickstart.page import render
+from idle_md.quickstart.trainings import learning_curves, train_side_by_side
+from idle_md.train import parse_config
+from idle_md.train.config import TrainConfig
+from idle_md.train.evaluation import Errors, Parity, evaluate_deployed
+
+DATA = "chno-mini"
+HIGH, LOW = "wb97x", "gfn2"
+MOLECULE = "ethanol"
+TEMPERATURE_K = 300.0
+TIMESTEP_FS = 0.5
+Report = dict[str, Any]
+
+
+def run(
+    out: Path,
+    minutes: float,
+    labels: int,
+    picoseconds: float,
+    threads: int | None,
+    console: Console,
+) -> Report:
+    """Run everything and return what is written to ``report.json``.
+
+    Parameters
+    ----------
+    out
+        Folder for ``report.json``, ``report.html``, ``idle.pt``, ``single.pt``, the trajectory and
+        the run folders of both trainings.
+    minutes
+        Wall time of each training; both run at the same time.
+    labels
+        High-level energies that both may use, for training and validation together.
+    picoseconds
+        Length of the NVE and of the Langevin run.
+    threads
+        CPU threads of each training; None: half the cores.
+    console
+        Where to show progress.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds an earlier quickstart, or something does not fit.
+    """
+    if (out / "report.json").exists() or (out / "trainings").exists():
+        raise ValueError(f"{out} already holds a quickstart: remove it, or give another --out")
+    threads = threads or max(1, (os.cpu_count() or 2) // 2)
+    configs = {m: configuration(m, out, minutes, labels, threads) for m in ("single", "idle")}
+    console.rule(f"1. Train both for {minutes:g} min on the same {labels} {HIGH} energies")
+    metrics = train_side_by_side(configs, console)
+    console.rule("2. Export, evaluate")
+    models = {name: _export(out, name) for name in configs}
+    errors, parity = _evaluate(models, configs["idle"])
+    console.rule("3. Inference time, side by side")
+    timing = _time(models)
+    console.rule(f"4. OpenMM: NVE and Langevin, {picoseconds:g} ps each")
+    dynamics = _dynamics(out, picoseconds, console)
+    report = _report(metrics, errors, timing, dynamics)
+    with replacing(out / "report.html") as page:
+        page.write_text(render(report, learning_curves(configs), parity, dynamics["nve"]))
+    with replacing(out / "report.json") as file:
+        file.write_text(json.dumps(report, indent=2))
+    console.print(f"\n{report['summary']}", style="bold", highlight=False)
+    console.print(f"Everything is in {out / 'report.html'}", highlight=False)
+    return report
+
+
+def configuration(
+    method: str, out: Path, minutes: float, labels: int, threads: int
+) -> TrainConfig:
+    """Return the configuration of one of the two trainings."""
+    kinds = {HIGH: ["energy"]}
+    if method == "idle":
+        kinds = {LOW: ["energy", "forces"], **kinds}
+    return parse_config(
+        {
+            "out": out / "trainings" / method,
+            "target": HIGH,
+            "labels": kinds,
+            "data": {"store": DATA, "budgets": {HIGH: labels}},
+            "method": method,
+            "budget": {"steps": 1_000_000, "minutes": minutes, "validate_every": 100},
+            "threads": threads,
+        }
+    )
+
+
+def _export(out: Path, name: str) -> DeployedModel:
+    path = out / f"{name}.pt"
+    export_checkpoint(out / "trainings" / name / "best.ckpt", HIGH, path)
+    return load_model(path)
+
+
+def _evaluate(
+    models: dict[str, DeployedModel], config: TrainConfig
+) -> tuple[dict[str, dict[str, Errors]], dict[str, Parity]]:
+    store = load(DATA)
+    errors: dict[str, dict[str, Errors]] = {}
+    parity: dict[str, Parity] = {}
+    for role in ("test", "ood"):
+        part = store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
+        results = {name: evaluate_deployed(model, part) for name, model in models.items()}
+        results["low_level_baseline"] = low_level_baseline(config, part)
+        errors[role] = {name: result[0] for name, result in results.items()}
+        if role == "test":
+            parity = {name: result[1] for name, result in results.items()}
+    return errors, parity
+
+
+def _time(models: dict[str, DeployedModel]) -> dict[str, Any]:
+    store = load(DATA)
+    names = (MOLECULE, "leucinol")
+    structures = [store.atoms(int(np.flatnonzero(store.group == name)[0])) for name in names]
+    return compare_inference(models["idle"], models["single"], structures)
+
+
+def _dynamics(out: Path, picoseconds: float, console: Console) -> dict[str, MDResult]:
+    store = load(DATA)
+    test = np.flatnonzero((store.group == MOLECULE) & (store.role == "test"))
+    steps = round(1000.0 * picoseconds / TIMESTEP_FS)
+    results = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        for ensemble in ("nve", "nvt"):
+            bar = progress.add_task(f"{MOLECULE} {ensemble.upper()}", total=steps)
+            results[ensemble] = run_md(
+                out / "idle.pt",
+                store.atoms(int(test[0])),
+                ensemble=ensemble,
+                temperature_K=TEMPERATURE_K,
+                timestep_fs=TIMESTEP_FS,
+                steps=steps,
+                seed=1,
+                minimize=True,
+                trajectory=out / f"{MOLECULE}_{ensemble}.xyz",
+                progress=lambda step, bar=bar: progress.update(bar, completed=step),
+            )
+    return results
+
+
+def _report(
+    metrics: dict[str, dict[str, Any]],
+    errors: dict[str, dict[str, Errors]],
+    timing: dict[str, Any],
+    dynamics: dict[str, MDResult],
+) -> Report:
+    counts = metrics["idle"]["label_counts"]
+    seconds = {name: found["train_seconds"] for name, found in metrics.items()}
+    nve, nvt = dynamics["nve"], dynamics["nvt"]
+    report: Report = {
+        "summary": summary(errors["test"], sum(k["energy"] for k in counts[HIGH].values())),
+        "n_high_labels": sum(kinds["energy"] for kinds in counts[HIGH].values()),
+        "n_low_labels": sum(kinds["energy"] for kinds in counts[LOW].values()),
+        "label_counts": {name: found["label_counts"] for name, found in metrics.items()},
+    }
+    for name in ("single", "idle", "low_level_baseline"):
+        ood = {"ood": errors["ood"][name]}
+        report[name] = {**errors["test"][name], "train_seconds": seconds.get(name, 0.0), **ood}
+    report["parity"] = timing
+    report["md"] = {
+        "engine": "openmm",
+        "backend": nve.backend,
+        "platform": nve.platform,
+        "molecule": MOLECULE,
+        "timestep_fs": TIMESTEP_FS,
+        "temperature_K": TEMPERATURE_K,
+        "steps": nve.steps,
+        "nve_drift_mev_per_atom_per_ps": nve.nve_drift_mev_per_atom_per_ps,
+        "ns_per_day": nve.ns_per_day,
+        "langevin_steps": nvt.steps,
+        "langevin_ns_per_day": nvt.ns_per_day,
+    }
+    report["versions"] = _versions()
+    report["machine"] = f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}"
+    return report
+
+
+def summary(errors: dict[str, Errors], n_labels: int) -> str:
+    """Return the outcome in plain words; the first sentence compares with the trivial baseline."""
+    idle, single, trivial = (errors[n] for n in ("idle", "single", "low_level_baseline"))
+    against = _compare(idle, trivial)
+    verdict = "beat" if all(ratio < 1 for ratio in against.values()) else "did not beat"
+    parts = [f"{quantity} {_change(ratio)}" for quantity, ratio in against.items()]
+    versus = _compare(idle, single)
+    first = (
+        f"IDLe {verdict} the trivial baseline (GFN2-xTB plus fitted reference energies) on every "
+        f"count: against it, {', '.join(parts)}."
+    )
+    second = (
+        f"Against the model trained for the same time on the same {n_labels} high-level energies "
+        f"alone, its errors are {versus['energy errors']:.2f} times in energy and "
+        f"{versus['force errors']:.2f} times in forces."
+    )
+    return f"{first} {second}"
+
+
+def _compare(errors: Errors, other: Errors) -> dict[str, float]:
+    keys = {
+        "energy errors": "energy_mae_mev",
+        "relative energy errors": "relative_energy_mae_mev",
+        "force errors": "force_mae_mev_per_angstrom",
+    }
+    return {name: float(errors[key]) / float(other[key]) for name, key in keys.items()}  # type: ignore[literal-required]
+
+
+def _change(ratio: float) -> str:
+    return f"are {abs(1 - ratio):.0%} {'smaller' if ratio < 1 else 'larger'}"
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("idle-md", "torch", "lightning", "openmm", "openmmtorch", "vesin-torch"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,79 @@
+"""Several trainings at the same time, each in a process of its own."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from idle_md.train.callbacks import Row, read_log
+from idle_md.train.config import TrainConfig
+
+POLL_SECONDS = 2.0
+LAST_LINES = 15
+
+
+def train_side_by_side(
+    configs: dict[str, TrainConfig], console: Console
+) -> dict[str, dict[str, Any]]:
+    """Run trainings concurrently and return the content of each ``metrics.json``, by name.
+
+    Raises
+    ------
+    RuntimeError
+        If one fails; the others are stopped, and the message ends with what it printed last.
+    """
+    processes = {name: _start(name, config) for name, config in configs.items()}
+    columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, TextColumn("{task.fields[errors]}"), console=console) as progress:
+            bars = {name: progress.add_task(name, total=1.0, errors="starts") for name in configs}
+            while any(process.poll() is None for process in processes.values()):
+                time.sleep(POLL_SECONDS)
+                for name, process in processes.items():
+                    if process.poll():
+                        raise RuntimeError(f"training {name} failed:\n{_tail(configs[name].out)}")
+                    _show(progress, bars[name], configs[name], process.poll() is not None)
+    finally:
+        for process in processes.values():
+            process.kill()
+    return {n: json.loads((c.out / "metrics.json").read_text()) for n, c in configs.items()}
+
+
+def learning_curves(configs: dict[str, TrainConfig]) -> dict[str, list[Row]]:
+    """Return the rows of each training's ``log.csv``, by name."""
+    return {name: read_log(config.out / "log.csv") for name, config in configs.items()}
+
+
+def _start(name: str, config: TrainConfig) -> "subprocess.Popen[bytes]":
+    folder = config.out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    with _output(config.out).open("wb") as output:
+        command = [sys.executable, "-m", "idle_md", "train", str(path)]
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+
+def _output(run: Path) -> Path:
+    return run.with_suffix(".log")
+
+
+def _tail(run: Path) -> str:
+    return "\n".join(_output(run).read_text(errors="replace").splitlines()[-LAST_LINES:])
+
+
+def _show(progress: Progress, bar: TaskID, config: TrainConfig, done: bool) -> None:
+    rows = read_log(config.out / "log.csv")
+    if not rows:
+        return
+    budget = config.budget.minutes
+    share = rows[-1]["seconds"] / (60 * budget) if budget else rows[-1]["step"] / config.budget.steps
+    energy = rows[-1][f"{config.target}_energy_mae_mev"]
+    errors = f"step {rows[-1]['step']:,.0f}, validation energy error {energy:.0f} meV"
+    progress.update(bar, completed=1.0 if done else min(share, 0.99), errors=errors)

@@ -1,0 +1,255 @@
+"""The training configuration: one YAML file, checked before anything runs."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Label = Literal["energy", "forces"]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitConfig(Section):
+    """How geometries are divided, over all fidelities at once; roles in the store come first."""
+
+    by: Literal["geometry", "group"] = "geometry"
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: int = 0
+
+
+class DataConfig(Section):
+    """Where labels come from and how many of them may be used."""
+
+    store: str = Field(description="name of a shipped data set, .h5 store or .extxyz[.gz] file")
+    split: SplitConfig = SplitConfig()
+    budgets: dict[str, Annotated[int, Field(gt=0)]] = Field(
+        default={},
+        description="labelled geometries of a fidelity, training and validation together, drawn "
+        "evenly over the groups; without an entry all are used",
+    )
+    budget_validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.2, description="share of a budget that is kept for validation"
+    )
+
+
+class BackboneConfig(Section):
+    """PaiNN's size."""
+
+    name: Literal["painn"] = "painn"
+    features: Annotated[int, Field(gt=0)] = 64
+    interactions: Annotated[int, Field(gt=0)] = 2
+    cutoff: Positive = 5.0
+    n_radial: Annotated[int, Field(gt=1)] = 16
+    radial: Literal["bessel", "gaussian"] = "bessel"
+
+
+class SingleConfig(Section):
+    """Labels of the target fidelity alone."""
+
+    name: Literal["single"] = "single"
+
+
+class IdleConfig(Section):
+    """Implicit Delta Learning: one backbone, one head per fidelity, trained jointly."""
+
+    name: Literal["idle"] = "idle"
+    head: Literal["correction", "independent"] = Field(
+        default="correction",
+        description="the target head corrects the low-level head, or stands on its own",
+    )
+    low_level: str | None = Field(
+        default=None, description="fidelity to correct; default: the one with most energies"
+    )
+    paired: bool = Field(
+        default=True,
+        description="supervise the difference of the two heads where both labels exist",
+    )
+
+
+class LossConfig(Section):
+    """Weights of one fidelity's labels in the loss."""
+
+    energy: Weight = 1.0
+    forces: Weight = 1.0
+
+
+class BatchConfig(Section):
+    """Composition of a training batch."""
+
+    size: Annotated[int, Field(gt=0)] = 32
+    target_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.2, description="share of geometries with a target label, where others exist"
+    )
+
+
+class OptimizerConfig(Section):
+    """AdamW, its schedule and the averaging of weights."""
+
+    learning_rate: Positive = 2e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    plateau_patience: Annotated[int, Field(gt=0)] = Field(
+        default=10, description="validations without improvement before the rate is halved"
+    )
+    correction_weight_decay: Weight = Field(
+        default=0.0, description="decoupled weight decay on correction heads alone"
+    )
+    gradient_clip: Positive = 10.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+
+
+class BudgetConfig(Section):
+    """When training ends: whichever limit comes first."""
+
+    steps: Annotated[int, Field(gt=0)] = 20_000
+    minutes: Positive | None = None
+    validate_every: Annotated[int, Field(gt=0)] = 200
+    early_stopping: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="validations without improvement of the target before stopping"
+    )
+    max_validation: Annotated[int, Field(gt=0)] = Field(
+        default=200, description="validation geometries of other fidelities that are evaluated"
+    )
+
+
+class TrainConfig(Section):
+    """Everything that ``idle-md train`` needs."""
+
+    out: Path
+    target: str = Field(description="fidelity that the exported model will have")
+    labels: dict[str, list[Label]] = Field(description="which labels of which fidelity to use")
+    data: DataConfig
+    method: Annotated[SingleConfig | IdleConfig, Field(discriminator="name")] = IdleConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    head_hidden: Annotated[int, Field(gt=0)] = 32
+    loss: dict[str, LossConfig] = {}
+    batch: BatchConfig = BatchConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    budget: BudgetConfig = BudgetConfig()
+    seed: int = 0
+    threads: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="CPU threads; default: what PyTorch chooses"
+    )
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _method_by_one_word(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fidelities_agree(self) -> "TrainConfig":
+        if self.target not in self.labels:
+            raise ValueError(
+                f"target {self.target!r} has no entry in labels: add "
+                f"`{self.target}: [energy]` (there are {', '.join(self.labels)})"
+            )
+        for where, names in {"loss": self.loss, "data.budgets": self.data.budgets}.items():
+            for name in names:
+                if name not in self.labels:
+                    raise ValueError(f"{where} names {name!r}, which labels does not use")
+        for fidelity, kinds in self.labels.items():
+            if "energy" not in kinds:
+                raise ValueError(
+                    f"labels.{fidelity} has no energy: without energies its reference energies "
+                    "are unknown; add `energy`"
+                )
+        return self
+
+    @property
+    def fidelities(self) -> list[str]:
+        """Fidelities that are trained on, the target last."""
+        if isinstance(self.method, SingleConfig):
+            return [self.target]
+        return [f for f in self.labels if f != self.target] + [self.target]
+
+    def loss_of(self, fidelity: str) -> LossConfig:
+        """Return the loss weights of a fidelity."""
+        return self.loss.get(fidelity, LossConfig())
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a YAML configuration and apply ``key.sub=value`` overrides.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is not there.
+    ValueError
+        For anything that is wrong in it, naming file, key and, for a misspelt key, the nearest.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no configuration at {path}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must be a mapping of keys such as `out`, `target` and `data`")
+    for override in overrides:
+        _apply_override(content, override)
+    return parse_config(content, str(path))
+
+
+def parse_config(content: dict[str, Any], source: str = "configuration") -> TrainConfig:
+    """Check a configuration given as plain values; errors name ``source`` and the key."""
+    try:
+        return TrainConfig.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{source}: " + "; ".join(_explain(error))) from error
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"override {override!r} is not of the form key=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = content.setdefault(parent, {})
+        if isinstance(child, str) and parent == "method":
+            child = content[parent] = {"name": child}
+        if not isinstance(child, dict):
+            raise ValueError(f"override {override!r}: {parent!r} is not a section")
+        content = child
+    content[last] = yaml.safe_load(value)
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for issue in error.errors():
+        location = [str(part) for part in issue["loc"] if part not in ("single", "idle")]
+        key = ".".join(location)
+        if issue["type"] == "extra_forbidden":
+            known = _known_keys(location[:-1], issue["loc"])
+            near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.0)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            lines.append(f"unknown key {key!r}{hint}")
+        else:
+            lines.append(f"{key}: {issue['msg']}" if key else issue["msg"])
+    return lines
+
+
+def _known_keys(location: Sequence[str], raw: tuple[int | str, ...]) -> list[str]:
+    sections: dict[str, type[Section]] = {
+        "": TrainConfig,
+        "data": DataConfig,
+        "data.split": SplitConfig,
+        "backbone": BackboneConfig,
+        "batch": BatchConfig,
+        "optimizer": OptimizerConfig,
+        "budget": BudgetConfig,
+        "method": IdleConfig if "idle" in raw else SingleConfig,
+    }
+    section = sections.get(".".join(location), LossConfig)
+    return list(section.model_fields)

@@ -1,0 +1,184 @@
+"""A training run: from a configuration to a folder with the best checkpoint and its errors."""
+
+import importlib.metadata
+import json
+import logging
+import math
+import platform
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
+from rich.console import Console
+from rich.table import Table
+
+from idle_md.files import replacing
+from idle_md.nn import load_checkpoint
+from idle_md.train.callbacks import Log, Validation, moving_average
+from idle_md.train.config import TrainConfig
+from idle_md.train.evaluation import evaluate_potential
+from idle_md.train.module import FitModule
+from idle_md.train.sampling import Indices
+from idle_md.train.task import Task, build_task
+
+
+def train(config: TrainConfig, resume: bool = False, console: Console | None = None) -> Path:
+    """Run a training and return its folder.
+
+    The folder holds ``config.yaml``, ``log.csv``, ``last.ckpt`` (to resume from), ``best.ckpt`` (to
+    export) and, at the end, ``metrics.json``.
+
+    Parameters
+    ----------
+    config
+        What to train on what.
+    resume
+        Continue a run that was stopped, exactly where its last checkpoint was written.
+    console
+        Where to show progress; None for silence.
+
+    Raises
+    ------
+    ValueError
+        If the configuration does not fit the data, the folder holds another run, or the loss
+        diverges.
+    OSError
+        If the folder cannot be written.
+    """
+    _prepare_folder(config, resume)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    task = build_task(config)
+    if console is not None:
+        console.print(label_table(task.label_counts))
+    metadata = checkpoint_metadata(task)
+    module = FitModule(task, validation_indices(task))
+    last = config.out / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer = _trainer(config, Validation(config.out, metadata), console)
+        checkpoint = last if resume and last.is_file() else None
+        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    write_metrics(task, module.seconds)
+    return config.out
+
+
+def _trainer(
+    config: TrainConfig, validation: Validation, console: Console | None
+) -> lightning.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    budget = config.budget
+    averaging = WeightAveraging(
+        use_buffers=False, multi_avg_fn=moving_average(config.optimizer.ema_decay)
+    )
+    last = ModelCheckpoint(
+        config.out, "last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    callbacks: list[lightning.Callback] = [validation, averaging]
+    callbacks += [Log(config.out, validation, console), last]
+    if budget.early_stopping is not None:
+        callbacks.append(EarlyStopping("score", patience=budget.early_stopping))
+    return lightning.Trainer(
+        accelerator="auto",
+        devices=1,
+        max_epochs=math.ceil(budget.steps / budget.validate_every),
+        gradient_clip_val=config.optimizer.gradient_clip,
+        callbacks=callbacks,
+        logger=False,
+        inference_mode=False,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _prepare_folder(config: TrainConfig, resume: bool) -> None:
+    saved = config.out / "config.yaml"
+    settings = config.model_dump(mode="json")
+    if saved.is_file():
+        if not resume:
+            raise ValueError(
+                f"{config.out} already holds a run: pass --resume, or set another out=FOLDER"
+            )
+        before = yaml.safe_load(saved.read_text())
+        changed = [key for key in settings if settings[key] != before.get(key)]
+        if changed:
+            raise ValueError(
+                f"cannot resume {config.out}: {', '.join(changed)} changed since it was started "
+                f"(see {saved})"
+            )
+    with replacing(saved) as temporary:
+        temporary.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def validation_indices(task: Task) -> Indices:
+    """Return the validation geometries: all with a target label, some of the others."""
+    indices = task.splits["validation"]
+    labelled = ~torch.isnan(task.tensors.energies[torch.from_numpy(indices)]).numpy()
+    target, others = indices[labelled[:, -1]], indices[~labelled[:, -1] & labelled.any(1)]
+    if len(target) == 0:
+        raise ValueError(
+            f"no validation geometry has a label of the target {task.config.target!r}: raise "
+            "data.split.validation or data.budget_validation"
+        )
+    generator = np.random.default_rng(task.config.seed)
+    others = generator.permutation(others)[: task.config.budget.max_validation]
+    return np.sort(np.concatenate([target, others]))
+
+
+def label_table(counts: dict[str, dict[str, dict[str, int]]]) -> Table:
+    """Return a table of how many labels of each fidelity are trained and validated on."""
+    table = Table(title="Labels used")
+    for heading in ("fidelity", "split", "energies", "geometries with forces"):
+        table.add_column(heading, justify="left" if heading in ("fidelity", "split") else "right")
+    for fidelity, by_split in counts.items():
+        for name, kinds in by_split.items():
+            table.add_row(fidelity, name, f"{kinds['energy']:,}", f"{kinds['forces']:,}")
+    return table
+
+
+def checkpoint_metadata(task: Task) -> dict[str, Any]:
+    """Return what a checkpoint says of its training, as plain values."""
+    levels = task.store.manifest.levels
+    return {
+        "target": task.config.target,
+        "label_counts": task.label_counts,
+        "levels": {
+            f: levels[f].model_dump(mode="json") for f in task.config.fidelities if f in levels
+        },
+        "config": task.config.model_dump(mode="json"),
+        "versions": versions(),
+    }
+
+
+def write_metrics(task: Task, seconds: float) -> dict[str, Any]:
+    """Evaluate ``best.ckpt`` on the roles test and ood and write ``metrics.json``, atomically."""
+    out = task.config.out
+    potential, _ = load_checkpoint(out / "best.ckpt")
+    metrics: dict[str, Any] = {}
+    for role in ("test", "ood"):
+        metrics[role] = {}
+        store = task.store.select(task.splits.get(role, np.empty(0, np.int64)))
+        for fidelity in task.config.fidelities:
+            metrics[role][fidelity] = evaluate_potential(potential, store, fidelity)[0]
+    metrics |= {
+        "label_counts": task.label_counts,
+        "train_seconds": seconds,
+        "versions": versions(),
+    }
+    with replacing(out / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2))
+    return metrics
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    packages = ("idle-md", "torch", "lightning", "numpy")
+    found = {package: importlib.metadata.version(package) for package in packages}
+    return {"python": platform.python_version(), **found}

@@ -1,0 +1,101 @@
+"""Batches equal a loop over geometries."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from idle_md.data import GeometryTensors, load
+from idle_md.neighbors import neighbor_list
+
+CUTOFF = 3.5
+
+
+@pytest.fixture(params=["periodic", "open"])
+def some_store(store, request):
+    if request.param == "open":
+        return replace(store, pbc=np.zeros_like(store.pbc), cell=np.zeros_like(store.cell))
+    return store
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_batch_equals_a_loop(some_store, size) -> None:
+    store = some_store
+    tensors = GeometryTensors(store, CUTOFF, ["high", "low"], dtype=torch.float64)
+    indices = np.random.default_rng(size).integers(store.n_geometries, size=size)
+    batch = tensors.batch(indices)
+    edges, vectors, graph, first = [], [], [], 0
+    for position, index in enumerate(indices):
+        atoms = store.atoms(index)
+        pairs, shifts = neighbor_list(atoms.positions, CUTOFF, atoms.cell.array, atoms.pbc)
+        centre, neighbor = pairs
+        edges.append(pairs + first)
+        vectors.append(atoms.positions[neighbor] - atoms.positions[centre] + shifts)
+        graph += [position] * len(atoms)
+        mine = slice(first, first + len(atoms))
+        its = slice(store.offsets[index], store.offsets[index + 1])
+        first += len(atoms)
+        assert batch.species[mine].tolist() == atoms.numbers.tolist()
+        np.testing.assert_array_equal(batch.positions[mine], atoms.positions)
+        for column, name in enumerate(["high", "low"]):
+            labels = store.labels[name]
+            np.testing.assert_array_equal(batch.energies[position, column], labels.energy[index])
+            np.testing.assert_array_equal(batch.forces[mine, column], labels.forces[its])
+    assert batch.n_graphs == size
+    assert batch.graph_index.tolist() == graph
+    np.testing.assert_array_equal(batch.edge_index, np.concatenate(edges, axis=1))
+    np.testing.assert_array_equal(batch.edge_vectors, np.concatenate(vectors))
+
+
+def test_edges_are_sorted_by_centre_and_within_the_cutoff(store) -> None:
+    batch = GeometryTensors(store, CUTOFF, ["low"]).batch(torch.arange(store.n_geometries))
+    centre, neighbor = batch.edge_index
+    assert (centre.diff() >= 0).all()
+    assert (batch.graph_index[centre] == batch.graph_index[neighbor]).all()
+    assert batch.edge_vectors.norm(dim=1).max() < CUTOFF + 1e-5
+
+
+def test_edge_vectors_carry_gradients_to_positions(store) -> None:
+    batch = GeometryTensors(store, CUTOFF, ["low"], torch.float64).batch(np.arange(20))
+    batch.positions.requires_grad_()
+    edges = torch.randn(batch.edge_vectors.shape, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad((batch.edge_vectors * edges).sum(), batch.positions)
+    expected = torch.zeros_like(gradient)
+    expected.index_add_(0, batch.edge_index[1], edges).index_add_(0, batch.edge_index[0], -edges)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_types_follow_the_request(store) -> None:
+    batch = GeometryTensors(store, CUTOFF, ["low"]).batch([0, 1])
+    assert batch.positions.dtype == batch.shifts.dtype == batch.forces.dtype == torch.float32
+    double = batch.to("cpu", torch.float64)
+    assert double.edge_vectors.dtype == double.forces.dtype == torch.float64
+    assert batch.energies.dtype == double.energies.dtype == torch.float64
+    assert batch.species.dtype == batch.edge_index.dtype == torch.int64
+    np.testing.assert_array_equal(double.energies, batch.energies)
+
+
+def test_hidden_labels_stay_hidden_and_the_store_keeps_them(store) -> None:
+    before = store.labels["low"].energy.copy()
+    tensors = GeometryTensors(store, CUTOFF, ["low"], torch.float32)
+    tensors.energies[:] = np.nan
+    tensors.forces[:] = np.nan
+    batch = tensors.batch(np.arange(5))
+    assert batch.energies.isnan().all()
+    assert batch.forces.isnan().all()
+    np.testing.assert_array_equal(store.labels["low"].energy, before)
+    assert store.has_forces("low").any()
+
+
+def test_unknown_fidelity_is_refused(store) -> None:
+    with pytest.raises(ValueError, match="unknown fidelity 'mid'"):
+        GeometryTensors(store, CUTOFF, ["low", "mid"])
+
+
+def test_neighbours_of_the_shipped_set_are_all_within_a_molecule() -> None:
+    store = load("chno-mini")
+    tensors = GeometryTensors(store.select(store.role == "test"), 30.0, ["wb97x"])
+    batch = tensors.batch(np.arange(len(tensors)))
+    n_atoms = tensors.offsets.diff()
+    assert batch.edge_index.shape[1] == (n_atoms * (n_atoms - 1)).sum()

@@ -1,0 +1,90 @@
+"""`idle-md data`: what is printed is what is in the file."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from idle_md.cli.data import app
+from idle_md.data import load, save
+
+PACKAGED = Path(__file__).parents[2] / "idle_md" / "data"
+
+
+def run(*arguments: object) -> str:
+    environment = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+    result = CliRunner().invoke(app, [str(each) for each in arguments], env=environment)
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def cells(output: str, first: str) -> list[list[str]]:
+    """Cells of all table rows that begin with a word."""
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines()]
+    return [row for row in rows if row and row[0] == first]
+
+
+def test_info_on_the_shipped_set() -> None:
+    output = run("info", "chno-mini")
+    assert ["train", "8,460", "8,460", "8,460", "1,407", "1,407", "156", "0"] in cells(
+        output, "train"
+    )
+    assert ["ood", "480", "480", "480", "57", "57", "0", "0"] in cells(output, "ood")
+    assert cells(output, "elements") == [["elements", "H C N O"]]
+    level, values = cells(output, "wb97x")
+    assert level == ["wb97x", "wB97X/6-31G*", "PySCF 2.14.0", "8", "13,152"]
+    assert values == [
+        "wb97x",
+        "-11,890.21 to -2,606.40",
+        "-836.75 to -294.47",
+        "0.06 to 12.36",
+        "0.995",
+    ]
+
+
+def test_info_as_json() -> None:
+    summary = json.loads(run("info", "chno-mini", "--json"))
+    assert summary["n_geometries"] == 9120
+    assert summary["n_groups"] == 44
+    assert summary["elements"] == ["H", "C", "N", "O"]
+    high = summary["fidelities"]["wb97x"]
+    assert high["n_energies"] == high["n_forces"] == {"train": 1407, "test": 180, "ood": 57}
+    assert high["level"]["basis"] == "6-31G*"
+    assert high["cpu_seconds"] == 8 * (1407 + 180 + 57)
+
+
+def test_conversion_there_and_back(store, assert_equal_stores, tmp_path) -> None:
+    save(store, tmp_path / "a.h5")
+    run("convert", tmp_path / "a.h5", tmp_path / "b.extxyz.gz")
+    output = run("convert", tmp_path / "b.extxyz.gz", tmp_path / "c.h5")
+    assert_equal_stores(load(tmp_path / "c.h5"), store)
+    energies, forces = store.has_energy("low").sum(), store.has_forces("low").sum()
+    assert output.rstrip().startswith(f"{tmp_path / 'c.h5'}: 60 geometries; ")
+    assert f"low {energies} E + {forces} F" in output
+
+
+def test_shipped_file_is_what_conversion_makes(assert_equal_stores, tmp_path) -> None:
+    run("convert", "chno-mini", tmp_path / "a.extxyz")
+    manifest = PACKAGED / "chno-mini.yaml"
+    run("convert", tmp_path / "a.extxyz", tmp_path / "b.h5", "--manifest", manifest)
+    again, packaged = load(tmp_path / "b.h5"), load("chno-mini")
+    assert again.manifest == packaged.manifest
+    assert_equal_stores(again, packaged)
+    assert (PACKAGED / "chno-mini.h5").stat().st_size < 8e6
+
+
+def test_one_level_is_converted(store, tmp_path) -> None:
+    save(store, tmp_path / "a.extxyz")
+    run("convert", tmp_path / "a.extxyz", tmp_path / "b.h5", "--fidelity", "high")
+    assert load(tmp_path / "b.h5").fidelities == ["high"]
+    with pytest.raises(ValueError, match="missing label key: no frame has mid_energy"):
+        run("convert", tmp_path / "a.extxyz", tmp_path / "b.h5", "--fidelity", "mid")
+
+
+def test_refused_conversion_writes_nothing(store, tmp_path) -> None:
+    save(store, tmp_path / "a.extxyz")
+    with pytest.raises(ValueError, match=r"b\.json: unknown kind of file"):
+        run("convert", tmp_path / "a.extxyz", tmp_path / "b.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.extxyz"]

@@ -1,0 +1,95 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from idle_md.data import Store
+from idle_md.train import parse_config
+from idle_md.train.task import build_task
+
+
+def test_budget_is_drawn_evenly_and_counts_validation(settings: dict[str, Any]) -> None:
+    task = build_task(parse_config(settings))
+    counts = task.label_counts["wb97x"]
+    assert (counts["train"]["energy"], counts["validation"]["energy"]) == (16, 4)
+    assert counts["train"]["forces"] == 0
+    shown = ~torch.isnan(task.tensors.energies[:, 1]).numpy()
+    groups, drawn = np.unique(task.store.group[shown], return_counts=True)
+    assert list(groups) == ["methanol", "methylamine"]
+    assert abs(drawn[0] - drawn[1]) <= 1
+
+
+def test_single_and_idle_see_the_same_target_labels(settings: dict[str, Any]) -> None:
+    idle = build_task(parse_config({**settings, "method": "idle"}))
+    single = build_task(parse_config({**settings, "method": "single"}))
+    np.testing.assert_array_equal(
+        idle.tensors.energies[:, 1].numpy(), single.tensors.energies[:, 0].numpy()
+    )
+
+
+def test_test_geometries_show_no_label_of_any_level(settings: dict[str, Any]) -> None:
+    task = build_task(parse_config(settings))
+    test = torch.from_numpy(np.flatnonzero(task.store.role == "test"))
+    assert len(test) == 10
+    held_out = np.concatenate([task.splits["validation"], test.numpy()])
+    drawn = np.concatenate([task.stream[k] for k in range(60)])
+    assert not np.isin(drawn, held_out).any()
+    assert torch.isnan(task.tensors.energies[test]).all()
+    atoms = np.repeat(task.store.role == "test", task.store.n_atoms)
+    assert torch.isnan(task.tensors.forces[torch.from_numpy(atoms)]).all()
+
+
+def test_reference_energies_come_from_the_training_split(
+    settings: dict[str, Any], small_store: Any, tmp_path: Any
+) -> None:
+    before = build_task(parse_config(settings))
+    store = Store.read(small_store)
+    held_out = np.setdiff1d(np.arange(store.n_geometries), before.splits["train"])
+    for fidelity in store.fidelities:
+        store.labels_of(fidelity).energy[held_out] += 100.0
+    store.write(tmp_path / "shifted.h5")
+    settings["data"]["store"] = str(tmp_path / "shifted.h5")
+    after = build_task(parse_config(settings))
+    torch.testing.assert_close(
+        after.potential.reference_energies, before.potential.reference_energies
+    )
+
+
+def test_correction_starts_as_the_low_level_plus_a_shift(settings: dict[str, Any]) -> None:
+    task = build_task(parse_config(settings))
+    train = task.splits["train"]
+    batch = task.tensors.batch(train[~torch.isnan(task.tensors.energies[train, 1]).numpy()])
+    atomic = task.potential(batch.species, batch.edge_index, batch.edge_vectors)
+    energies = torch.zeros(batch.n_graphs, 2, dtype=torch.float64)
+    energies = energies.index_add(0, batch.graph_index, atomic.detach())
+    predicted = (energies[:, 1] - energies[:, 0]).numpy()
+    labelled = (batch.energies[:, 1] - batch.energies[:, 0]).numpy()
+    assert np.abs(labelled).min() > 2000  # the levels' totals are far apart
+    assert np.abs(predicted - labelled).max() < 1.0
+
+
+def test_unknown_fidelity_lists_what_there_is(settings: dict[str, Any]) -> None:
+    settings |= {"target": "pbe", "labels": {"pbe": ["energy"]}, "data": settings["data"]}
+    settings["data"] = {**settings["data"], "budgets": {}}
+    with pytest.raises(ValueError, match=r"pbe.*gfn2.*wb97x"):
+        build_task(parse_config(settings))
+
+
+def test_missing_kind_of_label(settings: dict[str, Any]) -> None:
+    settings |= {"target": "ccsdt", "labels": {"ccsdt": ["energy", "forces"]}}
+    settings["data"] = {**settings["data"], "budgets": {}}
+    with pytest.raises(ValueError, match="no forces of 'ccsdt'.*labels.ccsdt"):
+        build_task(parse_config(settings))
+
+
+def test_budget_larger_than_the_data(settings: dict[str, Any]) -> None:
+    settings["data"] = {**settings["data"], "budgets": {"wb97x": 5000}}
+    with pytest.raises(ValueError, match="cannot draw 4000 wb97x labels"):
+        build_task(parse_config(settings))
+
+
+def test_low_level_that_is_not_there(settings: dict[str, Any]) -> None:
+    settings["method"] = {"name": "idle", "low_level": "pm6"}
+    with pytest.raises(ValueError, match="method.low_level is 'pm6'.*gfn2"):
+        build_task(parse_config(settings))

@@ -31,6 +31,6 @@ def evaluate(
         table.add_column(heading, justify="right")
     for role, by_fidelity in errors.items():
         for fidelity, row in by_fidelity.items():
-            cells = ["-" if v is None else f"{v:,.1f}" for v in list(row.values())[:4]]  # type: ignore[str-bytes-safe]
+            cells = ["-" if v is None else f"{v:,.1f}" for v in list(row.values())[:4]]
             table.add_row(role, fidelity, *cells, str(row["n_energies"]), str(row["n_forces"]))
     Console().print(table)

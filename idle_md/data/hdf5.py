@@ -55,7 +55,6 @@ def _write(file: h5py.File, name: str, array: NDArray[Any]) -> None:
         compression="gzip",
         compression_opts=9,
         shuffle=True,
-        fletcher32=True,
     )
 
 

@@ -50,8 +50,10 @@ class DeployedCore(nn.Module):
         edge_gradients
             (E, 3); exactly zero where ``|edge_vectors| >= cutoff``.
         """
-        energies, gradients = self.gradient(species, edge_index, edge_vectors, n_owned)
-        return energies.to(torch.float64) + self.constants.index_select(0, species), gradients
+        with torch.no_grad():  # TorchForce asks for autograd; freezing drops a mere detach()
+            energies, gradients = self.gradient(species, edge_index, edge_vectors, n_owned)
+            total = energies.to(torch.float64) + self.constants.index_select(0, species)
+        return total, gradients
 
 
 @torch.no_grad()

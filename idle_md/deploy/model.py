@@ -32,8 +32,15 @@ class DeployedModel:
     device: torch.device
     dtype: torch.dtype
 
-    def check_elements(self, numbers: Sequence[int]) -> None:
+    def check_elements(self, numbers: Sequence[int], atoms: Sequence[int] | None = None) -> None:
         """Check that the model knows all elements of a system.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers.
+        atoms
+            Indices that the error gives to these atoms; by default 0, 1, ...
 
         Raises
         ------
@@ -41,11 +48,11 @@ class DeployedModel:
             If it does not; names the elements, the atoms and what the model knows.
         """
         unknown: dict[int, list[int]] = {}
-        for atom, number in enumerate(numbers):
+        for atom, number in zip(atoms or range(len(numbers)), numbers, strict=True):
             if int(number) not in self.metadata.elements:
                 unknown.setdefault(int(number), []).append(atom)
         if unknown:
-            found = ", ".join(f"{symbols([z])[0]} ({_atoms(who)})" for z, who in unknown.items())
+            found = ", ".join(f"{_symbol(z)} ({_atoms(who)})" for z, who in unknown.items())
             known = ", ".join(symbols(self.metadata.elements))
             raise ValueError(
                 f"the model does not know {found}: it was trained on {known}; "
@@ -87,6 +94,10 @@ class DeployedModel:
         forces.index_add_(0, edge_index[0], gradients)
         forces.index_add_(0, edge_index[1], gradients, alpha=-1.0)
         return float(energies.sum()), forces.cpu().numpy()
+
+
+def _symbol(number: int) -> str:
+    return symbols([number])[0] if number else "particles without an element"
 
 
 def _atoms(indices: list[int]) -> str:

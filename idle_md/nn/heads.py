@@ -40,13 +40,12 @@ class FidelityHeads(nn.Module):
         self._check()
         roots = [f for f in self.fidelities if f not in self.correction_on]
         self.hidden = nn.ModuleDict({f: nn.Linear(features, hidden) for f in roots})
-        self.output = nn.ModuleDict(
-            {f: nn.Linear(features + hidden, 1) for f in self.fidelities}
-        )
-        for fidelity in self.correction_on:
-            nn.init.zeros_(self.output[fidelity].weight)
-        for output in self.output.values():
+        outputs = {f: nn.Linear(features + hidden, 1) for f in self.fidelities}
+        for fidelity, output in outputs.items():
             nn.init.zeros_(output.bias)
+            if fidelity in self.correction_on:
+                nn.init.zeros_(output.weight)
+        self.output = nn.ModuleDict(outputs)
         self.scale = nn.ParameterDict(
             {f: nn.Parameter(torch.ones(()), requires_grad=False) for f in self.fidelities}
         )
@@ -81,8 +80,9 @@ class FidelityHeads(nn.Module):
     def folded(self, fidelity: str) -> tuple[nn.Linear, nn.Linear]:
         """Return the hidden layer and the output layer of one fidelity alone, scales merged."""
         base = self.correction_on.get(fidelity)
-        hidden = self.hidden[base or fidelity]
-        output = self.output[fidelity]
+        hidden, output = self.hidden[base or fidelity], self.output[fidelity]
+        assert isinstance(hidden, nn.Linear)
+        assert isinstance(output, nn.Linear)
         weight = self.scale[fidelity] * output.weight
         bias = self.scale[fidelity] * output.bias
         if base is not None:

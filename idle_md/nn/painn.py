@@ -97,7 +97,7 @@ class PaiNN(nn.Module):
         distance = edge_vectors.square().sum(1).sqrt()
         direction = edge_vectors / distance[:, None]
         basis = self.basis(distance)
-        scalars = self.embedding(self.element_index[species])
+        scalars: Tensor = self.embedding(self.element_index[species])
         vectors = scalars.new_zeros((scalars.shape[0], 3, self.features))
         for message, update in zip(self.message, self.update, strict=True):
             scalars, vectors = message(scalars, vectors, centre, neighbor, basis, direction)

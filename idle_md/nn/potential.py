@@ -92,7 +92,8 @@ class Potential(nn.Module):
 
     def residual(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         """Return atomic energies (N, n_fidelities) in eV above the reference energies."""
-        return self.heads(self.backbone(species, edge_index, edge_vectors))
+        energies: Tensor = self.heads(self.backbone(species, edge_index, edge_vectors))
+        return energies
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         """Return atomic energies (N, n_fidelities) in eV, float64, reference energies included.

@@ -12,8 +12,8 @@ from idle_md.train.task import build_task
 def low_level_baseline(config: TrainConfig, test: Store) -> tuple[Errors, Parity]:
     """Return the errors of the low level's own labels, shifted to the high level.
 
-    The shift is the difference of the two levels' reference energies, fitted to the same labels that
-    the training of ``config`` sees; forces are the low level's, unchanged.
+    The shift is the difference of the two levels' reference energies, fitted to the labels that the
+    training of ``config`` sees; forces are the low level's, unchanged.
 
     Parameters
     ----------

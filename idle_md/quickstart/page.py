@@ -86,8 +86,8 @@ def _scatter(axes: Axes, label: Any, prediction: Any, name: str) -> None:
 def _energy_plot(nve: MDResult) -> str:
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     axes = figure.subplots()
-    total = 1e3 * (nve.total_energies_ev - nve.total_energies_ev[0])
-    potential = 1e3 * (nve.potential_energies_ev - nve.potential_energies_ev.mean())
+    total = 1e3 * (nve.total_ev - nve.total_ev[0])
+    potential = 1e3 * (nve.potential_ev - nve.potential_ev.mean())
     axes.plot(nve.times_ps, potential, lw=0.6, color="#9ca3af", label="potential, less its mean")
     axes.plot(nve.times_ps, total, lw=1.2, color=COLOURS["idle"], label="total, less its start")
     axes.set(xlabel="time, ps", ylabel="energy, meV")

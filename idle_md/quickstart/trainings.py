@@ -72,8 +72,7 @@ def _show(progress: Progress, bar: TaskID, config: TrainConfig, done: bool) -> N
     rows = read_log(config.out / "log.csv")
     if not rows:
         return
-    budget = config.budget.minutes
-    share = rows[-1]["seconds"] / (60 * budget) if budget else rows[-1]["step"] / config.budget.steps
+    share = rows[-1]["seconds"] / (60.0 * (config.budget.minutes or float("inf")))
     energy = rows[-1][f"{config.target}_energy_mae_mev"]
     errors = f"step {rows[-1]['step']:,.0f}, validation energy error {energy:.0f} meV"
     progress.update(bar, completed=1.0 if done else min(share, 0.99), errors=errors)

@@ -107,9 +107,7 @@ class Log(lightning.Callback):
         self.validation = validation
         self.console = console
 
-    def on_train_start(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule
-    ) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Drop rows that a killed run wrote after the checkpoint that is resumed from."""
         kept = [r for r in read_log(self.path) if r["step"] <= trainer.global_step]
         with replacing(self.path) as temporary, temporary.open("w", newline="") as file:

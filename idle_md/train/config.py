@@ -154,10 +154,10 @@ class TrainConfig(Section):
                 f"target {self.target!r} has no entry in labels: add "
                 f"`{self.target}: [energy]` (there are {', '.join(self.labels)})"
             )
-        for where, names in {"loss": self.loss, "data.budgets": self.data.budgets}.items():
-            for name in names:
-                if name not in self.labels:
-                    raise ValueError(f"{where} names {name!r}, which labels does not use")
+        named = dict.fromkeys(self.loss, "loss") | dict.fromkeys(self.data.budgets, "data.budgets")
+        for name, where in named.items():
+            if name not in self.labels:
+                raise ValueError(f"{where} names {name!r}, which labels does not use")
         for fidelity, kinds in self.labels.items():
             if "energy" not in kinds:
                 raise ValueError(

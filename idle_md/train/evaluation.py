@@ -61,8 +61,9 @@ def deployed_predictor(model: DeployedModel) -> Predictor:
             batch.species, batch.edge_index, batch.edge_vectors, len(batch.species)
         )
         energies = atomic.new_zeros(batch.n_graphs).index_add(0, batch.graph_index, atomic)
-        forces = gradient.new_zeros((len(batch.species), 3)).index_add(0, batch.edge_index[0], gradient)
-        return energies, forces.index_add(0, batch.edge_index[1], -gradient)
+        centre, neighbor = batch.edge_index
+        forces = gradient.new_zeros((len(batch.species), 3)).index_add(0, centre, gradient)
+        return energies, forces.index_add(0, neighbor, -gradient)
 
     return energies_and_forces
 
@@ -112,9 +113,7 @@ def evaluate(
     return compare(part, fidelity, energies, forces)
 
 
-def evaluate_potential(
-    potential: Potential, store: Store, fidelity: str
-) -> tuple[Errors, Parity]:
+def evaluate_potential(potential: Potential, store: Store, fidelity: str) -> tuple[Errors, Parity]:
     """Return the errors of one head of a training model, see :func:`evaluate`."""
     dtype = next(potential.parameters()).dtype
     predictor = potential_predictor(potential, fidelity)
@@ -206,8 +205,10 @@ def evaluate_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors]
         )
     unknown = sorted(set(store.elements) - set(elements))
     if unknown:
-        raise ValueError(f"{source} has elements that {path} does not know: {symbols(unknown)}")
-    return {
-        str(role) or "all": {f: errors(store.select(np.flatnonzero(store.role == role)), f) for f in shared}
-        for role in np.unique(store.role)
+        raise ValueError(
+            f"{source} has elements that {path} does not know: {', '.join(symbols(unknown))}"
+        )
+    roles = {
+        str(role): store.select(np.flatnonzero(store.role == role)) for role in set(store.role)
     }
+    return {role or "all": {f: errors(part, f) for f in shared} for role, part in roles.items()}

@@ -88,17 +88,14 @@ class FitModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self._context.task.config.optimizer
-        corrections = set(self.potential.heads.correction_on)
-        decayed, plain = [], []
-        for name, parameter in self.potential.named_parameters():
-            if parameter.requires_grad:
-                is_correction = name.startswith("heads.output.") and name.split(".")[2] in corrections
-                (decayed if is_correction else plain).append(parameter)
-        groups = [
-            {"params": plain, "weight_decay": 0.0},
-            {"params": decayed, "weight_decay": settings.correction_weight_decay},
-        ]
-        optimizer = torch.optim.AdamW([g for g in groups if g["params"]], settings.learning_rate)
+        corrections = self.potential.heads.correction_on
+        decayed = [p for f in corrections for p in self.potential.heads.output[f].parameters()]
+        ours = {id(parameter) for parameter in decayed}
+        plain = [p for p in self.potential.parameters() if p.requires_grad and id(p) not in ours]
+        groups = [{"params": plain, "weight_decay": 0.0}]
+        if decayed:
+            groups.append({"params": decayed, "weight_decay": settings.correction_weight_decay})
+        optimizer = torch.optim.AdamW(groups, settings.learning_rate)
         if settings.schedule == "plateau":
             plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.plateau_patience)
             return {

@@ -105,26 +105,29 @@ class Objective:
         root = n_atoms.to(labels.dtype).sqrt()
         parts = {}
         for column, (energy_weight, force_weight) in self.weights.items():
-            error = self._energy_error(prediction.energies, labels, column)
-            part = energy_weight * masked_huber(error / root, ENERGY_DELTA)
+            energy, label = self._compared(prediction.energies, labels, column)
+            part = energy_weight * masked_huber(energy / root, label / root, ENERGY_DELTA)
             if column in prediction.forces:
-                force_error = prediction.forces[column] - batch.forces[:, column]
-                part = part + force_weight * masked_huber(force_error, FORCE_DELTA)
+                forces, force_labels = prediction.forces[column], batch.forces[:, column]
+                part = part + force_weight * masked_huber(forces, force_labels, FORCE_DELTA)
             parts[column] = part
         return torch.stack(list(parts.values())).sum(), parts
 
-    def _energy_error(self, energies: Tensor, labels: Tensor, column: int) -> Tensor:
-        error = energies[:, column] - labels[:, column]
+    def _compared(self, energies: Tensor, labels: Tensor, column: int) -> tuple[Tensor, Tensor]:
+        energy, label = energies[:, column], labels[:, column]
         if column not in self.paired:
-            return error
+            return energy, label
         base = self.paired[column]
-        base_error = energies[:, base] - labels[:, base]
-        return torch.where(torch.isnan(base_error), error, error - base_error)
+        pair = ~torch.isnan(labels[:, base])
+        return (
+            torch.where(pair, energy - energies[:, base], energy),
+            torch.where(pair, label - labels[:, base], label),
+        )
 
 
-def masked_huber(error: Tensor, delta: float) -> Tensor:
-    """Mean Huber loss over the entries that are not NaN, in units of ``delta``; 0 if there are none."""
-    known = error[~torch.isnan(error)]
-    if known.numel() == 0:
-        return error.new_zeros(())
-    return huber_loss(known, torch.zeros_like(known), delta=delta) / delta
+def masked_huber(prediction: Tensor, label: Tensor, delta: float) -> Tensor:
+    """Mean Huber loss in units of ``delta`` where the label is not NaN; 0 if there is none."""
+    known = ~torch.isnan(label)
+    if not bool(known.any()):
+        return prediction.new_zeros(())
+    return huber_loss(prediction[known], label[known], delta=delta) / delta

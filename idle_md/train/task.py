@@ -92,9 +92,9 @@ def allowed_labels(
         else:
             n_validation = round(budget * config.data.budget_validation)
             counts = {"train": budget - n_validation, "validation": n_validation}
+            seed = config.data.split.seed
             for name, count in counts.items():
-                drawn = draw_labels(store, splits[name], fidelity, count, seed=config.data.split.seed)
-                shown[drawn] = True
+                shown[draw_labels(store, splits[name], fidelity, count, seed)] = True
         allowed[fidelity] = shown
     return allowed
 

@@ -34,7 +34,7 @@ def settings(small_store: Path, tmp_path: Path) -> dict[str, Any]:
         "backbone": {"features": 16, "cutoff": 4.0, "n_radial": 6},
         "head_hidden": 8,
         "batch": {"size": 8},
-        "optimizer": {"learning_rate": 5e-3, "warmup_steps": 5, "ema_decay": 0.9},
-        "budget": {"steps": 60, "validate_every": 10},
+        "optimizer": {"learning_rate": 1e-2, "warmup_steps": 5, "ema_decay": 0.9},
+        "budget": {"steps": 150, "validate_every": 25},
         "threads": 1,
     }

@@ -79,7 +79,7 @@ def test_unknown_fidelity_lists_what_there_is(settings: dict[str, Any]) -> None:
 def test_missing_kind_of_label(settings: dict[str, Any]) -> None:
     settings |= {"target": "ccsdt", "labels": {"ccsdt": ["energy", "forces"]}}
     settings["data"] = {**settings["data"], "budgets": {}}
-    with pytest.raises(ValueError, match="no forces of 'ccsdt'.*labels.ccsdt"):
+    with pytest.raises(ValueError, match=r"no forces of 'ccsdt'.*labels\.ccsdt"):
         build_task(parse_config(settings))
 
 
@@ -91,5 +91,5 @@ def test_budget_larger_than_the_data(settings: dict[str, Any]) -> None:
 
 def test_low_level_that_is_not_there(settings: dict[str, Any]) -> None:
     settings["method"] = {"name": "idle", "low_level": "pm6"}
-    with pytest.raises(ValueError, match="method.low_level is 'pm6'.*gfn2"):
+    with pytest.raises(ValueError, match=r"method\.low_level is 'pm6'.*gfn2"):
         build_task(parse_config(settings))

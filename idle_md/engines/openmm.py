@@ -1,0 +1,226 @@
+"""Deployed models as OpenMM forces.
+
+Importing this module also registers the neighbour list that the forces use, so import it before
+reading a System from XML that holds one of them.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import vesin_torch
+from numpy.typing import NDArray
+from openmm import Force, PythonForce, State, app, unit
+from torch import Tensor, nn
+
+from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.artifact import from_bytes, script, to_bytes
+from idle_md.units import KJ_PER_MOL, NM
+
+Backend = Literal["auto", "torchforce", "pythonforce"]
+
+FARTHEST = 1e5
+"""angstrom; much longer systems without periodicity end the process inside vesin."""
+
+logger = logging.getLogger(__name__)
+
+
+class OpenMMModule(nn.Module):
+    """Energy and forces of particles in OpenMM's units; what a TorchForce runs.
+
+    Parameters
+    ----------
+    model
+        The deployed model.
+    numbers
+        Atomic numbers (n,) of the particles that the model describes.
+    atoms
+        Their indices among all particles (n,).
+    periodic
+        Whether box vectors are given and used.
+    """
+
+    def __init__(
+        self, model: DeployedModel, numbers: Sequence[int], atoms: Sequence[int], periodic: bool
+    ) -> None:
+        super().__init__()
+        cutoff = model.metadata.cutoff_angstrom
+        self.metadata = model.core.metadata
+        self.core = model.core
+        self.dtype = model.dtype
+        self.periodic = periodic
+        self.angstrom = NM
+        self.farthest = FARTHEST
+        self.kj_per_mol = 1.0 / KJ_PER_MOL
+        self.neighbors = vesin_torch.NeighborList(cutoff, full_list=True, sorted=True)
+        device = model.device
+        self.numbers = nn.Buffer(torch.as_tensor(numbers, dtype=torch.int64, device=device))
+        self.atoms = nn.Buffer(torch.as_tensor(atoms, dtype=torch.int64, device=device))
+
+    def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm.
+
+        Parameters
+        ----------
+        positions
+            (N, 3) in nm, wrapped into the box or not, in any floating-point precision.
+        box
+            Box vectors as rows (3, 3) in nm.
+        """
+        with torch.no_grad():
+            points = positions.index_select(0, self.atoms).to(torch.float64) * self.angstrom
+            if box is None:
+                cell = torch.zeros((3, 3), dtype=torch.float64, device=points.device)
+            else:
+                cell = box.to(torch.float64) * self.angstrom
+            if not self.periodic and float((points.amax(0) - points.amin(0)).max()) > self.farthest:
+                raise ValueError("the atoms have flown apart: start from a relaxed structure")
+            found = self.neighbors.compute(points, cell, self.periodic, "PD")
+            edge_index = found[0].t().contiguous()
+            energies, gradients = self.core(
+                self.numbers, edge_index, found[1].to(self.dtype), len(points)
+            )
+            gradients = gradients.to(torch.float64).mul_(self.angstrom * self.kj_per_mol)
+            forces = torch.zeros_like(points)
+            forces.index_add_(0, edge_index.select(0, 0), gradients)
+            forces.index_add_(0, edge_index.select(0, 1), gradients, alpha=-1.0)
+            everywhere = torch.zeros_like(positions)
+            everywhere.index_copy_(0, self.atoms, forces.to(positions.dtype))
+            energy = energies.sum() * self.kj_per_mol
+        return energy, everywhere
+
+
+class PythonComputation:
+    """The function of a PythonForce; pickles into a System's XML with the model inside it.
+
+    Parameters
+    ----------
+    module
+        A scripted :class:`OpenMMModule`.
+    device
+        Where it runs.
+    """
+
+    def __init__(self, module: torch.jit.ScriptModule, device: torch.device) -> None:
+        self.content = to_bytes(module)
+        self.device = str(device)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.module = from_bytes(self.content, self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"content": self.content, "device": self.device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.content, self.device = state["content"], state["device"]
+        self._prepare()
+
+    def __call__(self, state: State) -> tuple[float, NDArray[np.float64]]:
+        """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm of a State."""
+        inputs = [self._tensor(state.getPositions(asNumpy=True))]
+        if self.module.periodic:
+            inputs.append(self._tensor(state.getPeriodicBoxVectors(asNumpy=True)))
+        with torch.no_grad():
+            energy, forces = self.module(*inputs)
+        return float(energy), forces.cpu().numpy()
+
+    def _tensor(self, quantity: unit.Quantity) -> Tensor:
+        values = np.asarray(quantity.value_in_unit(unit.nanometer))
+        return torch.as_tensor(values, device=self.device)
+
+
+def create_force(
+    model: DeployedModel | str | Path,
+    topology_or_numbers: app.Topology | Sequence[int],
+    atoms: Sequence[int] | None = None,
+    backend: Backend = "auto",
+    periodic: bool | None = None,
+) -> Force:
+    """Return an OpenMM force that runs a deployed model.
+
+    Parameters
+    ----------
+    model
+        A deployed model, or the path of one.
+    topology_or_numbers
+        All particles of the System: a topology, or one atomic number per particle.
+    atoms
+        Indices of the particles that the model describes, all by default. The others feel nothing
+        of this force.
+    backend
+        ``"torchforce"`` runs in C++ and needs openmmtorch; ``"pythonforce"`` needs OpenMM alone;
+        ``"auto"`` takes the first where it can be imported. A log line says which.
+    periodic
+        Whether the model sees periodic images. By default a topology with box vectors is
+        periodic, plain numbers are not.
+
+    Raises
+    ------
+    ValueError
+        If the model does not know an element (names elements and particles), or an index is out
+        of range or repeated.
+    ImportError
+        If ``backend="torchforce"`` and openmmtorch cannot be imported.
+    """
+    deployed = model if isinstance(model, DeployedModel) else load(model)
+    topology = topology_or_numbers if isinstance(topology_or_numbers, app.Topology) else None
+    everything = topology_or_numbers if topology is None else _numbers(topology)
+    chosen = _checked(atoms, len(everything))
+    numbers = [int(everything[atom]) for atom in chosen]
+    deployed.check_elements(numbers, chosen)
+    if periodic is None:
+        periodic = topology is not None and topology.getPeriodicBoxVectors() is not None
+    module = script(OpenMMModule(deployed, numbers, chosen, periodic).eval())
+    torch_force = None if backend == "pythonforce" else _torch_force(required=backend != "auto")
+    if torch_force is None:
+        force = PythonForce(PythonComputation(module, deployed.device))
+    else:
+        force = torch_force(module)
+        force.setOutputsForces(True)
+    force.setUsesPeriodicBoundaryConditions(periodic)
+    force.setName("idle_md")
+    logger.info("OpenMM runs %s through %s", deployed.metadata.fidelity, backend_of(force))
+    return force
+
+
+def backend_of(force: Force) -> Literal["torchforce", "pythonforce"]:
+    """Return which backend a force of :func:`create_force` uses."""
+    return "pythonforce" if isinstance(force, PythonForce) else "torchforce"
+
+
+def _torch_force(required: bool) -> Any:
+    """Return the class TorchForce, or None where it cannot be had; torch is imported already."""
+    try:
+        from openmmtorch import TorchForce
+    except (ImportError, OSError) as error:
+        if required:
+            raise ImportError(
+                f"backend 'torchforce' needs openmmtorch, which cannot be imported ({error}): "
+                "install the versions of constraints/torchforce.txt, or use 'pythonforce'"
+            ) from error
+        logger.info("openmmtorch cannot be imported (%s)", error)
+        return None
+    return TorchForce
+
+
+def _numbers(topology: app.Topology) -> list[int]:
+    """Return atomic numbers, 0 for particles that are no atoms."""
+    return [0 if a.element is None else a.element.atomic_number for a in topology.atoms()]
+
+
+def _checked(atoms: Sequence[int] | None, n_particles: int) -> list[int]:
+    if atoms is None:
+        return list(range(n_particles))
+    chosen = [int(atom) for atom in atoms]
+    outside = [atom for atom in chosen if not 0 <= atom < n_particles]
+    if outside:
+        raise ValueError(f"atoms {outside[:5]} are not among the {n_particles} particles")
+    repeated = [atom for atom, count in Counter(chosen).items() if count > 1]
+    if repeated:
+        raise ValueError(f"atoms {repeated[:5]} are given more than once")
+    return chosen

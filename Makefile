@@ -52,7 +52,7 @@ clean: ## Remove what was built and cached; environments and runs stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find idle_md tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2
+pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist loadscope
 
 define build_and_test
 	$(1)/bin/cmake -S . -B build/$(2) -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(abspath $(1))/bin/python

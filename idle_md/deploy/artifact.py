@@ -90,6 +90,13 @@ def script(module: torch.nn.Module) -> torch.jit.ScriptModule:
         return torch.jit.script(module)
 
 
+def freeze(scripted: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """Return a copy with weights and attributes inlined as constants, as TorchForce makes one."""
+    with _torchscript():
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(scripted.eval())
+    return frozen
+
+
 def to_bytes(
     scripted: torch.jit.ScriptModule, extra_files: Mapping[str, str] | None = None
 ) -> bytes:
@@ -193,8 +200,10 @@ def _checked_metadata(content: bytes, path: Path) -> Metadata:
         raise ValueError(f"the metadata of {path} cannot be used: {error}") from error
 
 
-def export_checkpoint(checkpoint: str | Path, fidelity: str, path: str | Path) -> Metadata:
-    """Export one fidelity of a training run's checkpoint.
+def export_checkpoint(
+    checkpoint: str | Path, fidelity: str | None, path: str | Path
+) -> Metadata:
+    """Export one fidelity of a training run's checkpoint; None is the target of that run.
 
     Label counts and the level of theory come from the checkpoint, test errors from the
     ``metrics.json`` beside it, where there is one.
@@ -209,6 +218,7 @@ def export_checkpoint(checkpoint: str | Path, fidelity: str, path: str | Path) -
         If the file cannot be written.
     """
     potential, training = load_checkpoint(checkpoint)
+    fidelity = fidelity or str(training["target"])
     core = extract(potential, fidelity)
     metadata = describe(
         potential,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from idle_md.deploy.metadata import Metadata
 from idle_md.elements import symbols
@@ -77,23 +78,32 @@ class DeployedModel:
         cell, pbc
             Lattice vectors as rows (3, 3) in angstrom, and which of them are periodic.
         """
+        species, edge_index, vectors = self.inputs(numbers, positions, cell, pbc)
+        with torch.no_grad():
+            energies, gradients = self.core(species, edge_index, vectors, len(species))
+        gradients = gradients.double()
+        forces = gradients.new_zeros((len(species), 3))
+        forces.index_add_(0, edge_index[0], gradients)
+        forces.index_add_(0, edge_index[1], gradients, alpha=-1.0)
+        return float(energies.sum()), forces.cpu().numpy()
+
+    def inputs(
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: bool | Sequence[bool] = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return species (N,), edge_index (2, E) and edge_vectors (E, 3) for the core."""
         points = np.asarray(positions, dtype=np.float64)
         lattice = None if cell is None else np.asarray(cell, dtype=np.float64)
         pairs, shifts = neighbor_list(points, self.metadata.cutoff_angstrom, lattice, pbc)
         vectors = points[pairs[1]] - points[pairs[0]] + shifts
-        edge_index = torch.from_numpy(pairs).to(self.device)
-        with torch.no_grad():
-            energies, gradients = self.core(
-                torch.as_tensor(np.asarray(numbers), dtype=torch.int64, device=self.device),
-                edge_index,
-                torch.from_numpy(vectors).to(self.device, self.dtype),
-                len(points),
-            )
-        gradients = gradients.double()
-        forces = gradients.new_zeros((len(points), 3))
-        forces.index_add_(0, edge_index[0], gradients)
-        forces.index_add_(0, edge_index[1], gradients, alpha=-1.0)
-        return float(energies.sum()), forces.cpu().numpy()
+        return (
+            torch.as_tensor(np.asarray(numbers), dtype=torch.int64, device=self.device),
+            torch.from_numpy(pairs).to(self.device),
+            torch.from_numpy(vectors).to(self.device, self.dtype),
+        )
 
 
 def _symbol(number: int) -> str:

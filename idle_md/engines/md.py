@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,16 +13,16 @@ import numpy as np
 import openmm
 import torch
 from numpy.typing import NDArray
-from openmm import app, unit
+from openmm import unit
 
-from idle_md.deploy import DeployedModel, load
+from idle_md.deploy import DeployedModel
 from idle_md.engines.openmm import Backend, backend_of, create_force
-from idle_md.engines.trajectory import open_trajectory
-from idle_md.units import KJ_PER_MOL, NM
+from idle_md.engines.trajectory import Writer, writing_trajectory
+from idle_md.units import KJ_PER_MOL
 
 Ensemble = Literal["nve", "nvt", "npt"]
 Progress = Callable[[int, float], None]
-"""Called with the number of steps done and ns/day so far."""
+"""Called with the number of steps done and the speed so far in ns/day."""
 
 SMALL = 100
 """Up to this many atoms a second thread costs more than it gains."""
@@ -36,13 +37,13 @@ class MDResult:
     backend, platform
         How OpenMM ran the model.
     steps, ns_per_day
-        Length, and speed including reports.
-    times_ps, potential_ev, kinetic_ev, total_ev
-        Reports (n,), the first before the first step.
+        Length, and speed with reports included.
+    times_ps, potential_ev, kinetic_ev
+        Reports (n,), the first of them before the first step.
     nve_drift_mev_per_atom_per_ps
-        Slope of a linear fit of the total energy per atom; None but for ``nve``.
-    positions, cell
-        Final coordinates (N, 3) and lattice vectors (3, 3) or None, in angstrom.
+        Slope of a linear fit of the total energy per atom; None for other ensembles.
+    final
+        Last structure.
     """
 
     backend: str
@@ -52,10 +53,13 @@ class MDResult:
     times_ps: NDArray[np.float64]
     potential_ev: NDArray[np.float64]
     kinetic_ev: NDArray[np.float64]
-    total_ev: NDArray[np.float64]
     nve_drift_mev_per_atom_per_ps: float | None
-    positions: NDArray[np.float64]
-    cell: NDArray[np.float64] | None
+    final: ase.Atoms
+
+    @property
+    def total_ev(self) -> NDArray[np.float64]:
+        """Total energy of every report (n,) in eV."""
+        return self.potential_ev + self.kinetic_ev
 
 
 def run_md(
@@ -84,15 +88,15 @@ def run_md(
     model
         A deployed model, or the path of one.
     atoms
-        Start; periodic in all directions or in none. A periodic cell is turned and reduced to
-        OpenMM's lower triangular form.
+        Start; periodic in all directions or in none. A periodic cell is turned and reduced to the
+        lower triangular form that OpenMM needs.
     ensemble
-        ``"nve"`` (velocity Verlet), ``"nvt"`` (Langevin middle) or ``"npt"`` (and Monte Carlo
-        barostat).
+        ``"nve"`` (leapfrog Verlet), ``"nvt"`` (middle-scheme Langevin) or ``"npt"`` (the same and
+        a Monte Carlo barostat).
     temperature_K
         Of the initial velocities and of the thermostat.
-    steps, timestep_fs, interval
-        Number of steps, their length, and how many lie between two reports and frames.
+    timestep_fs, steps, interval
+        Length of a step, number of steps, and steps between two reports or frames.
     friction_per_ps, pressure_bar
         Of the thermostat and of the barostat.
     minimize
@@ -116,15 +120,185 @@ def run_md(
         If the model does not know an element, the ensemble does not fit the structure, there is no
         such platform, or the dynamics becomes unstable.
     """
-    deployed = model if isinstance(model, DeployedModel) else load(model)
-    start = _standard_form(atoms)
-    system = _system(start, ensemble, temperature_K, pressure_bar, seed)
-    force = create_force(deployed, start.numbers, backend=backend, periodic=bool(start.pbc.all()))
-    system.addForce(force)
+    start = standard_form(atoms)
+    force = create_force(model, start.numbers, backend=backend, periodic=bool(start.pbc.all()))
+    system = _system(start, force)
+    if ensemble == "npt":
+        system.addForce(_barostat(start, pressure_bar, temperature_K, seed))
     integrator = _integrator(ensemble, temperature_K, friction_per_ps, timestep_fs, seed)
     context = openmm.Context(system, integrator, *_platform(platform))
-    threads = threads or (1 if len(start) <= SMALL else torch.get_num_threads())
-    with _torch_threads(threads), _frames(trajectory, start, interval * timestep_fs) as write:
+    frames = writing_trajectory(trajectory, interval * timestep_fs) if trajectory else nullcontext()
+    with _torch_threads(threads, len(start)), frames as write:
         _initialize(context, start, temperature_K, minimize, seed)
-        reports, seconds = _integrate(context, start, steps, interval, write, progress)
-    return _result(...)
+        reports = _Reports(context, start, write)
+        speed = _integrate(integrator, reports, steps, interval, timestep_fs, progress)
+    total = np.array(reports.potential) + np.array(reports.kinetic)
+    return MDResult(
+        backend=backend_of(force),
+        platform=context.getPlatform().getName(),
+        steps=steps,
+        ns_per_day=speed,
+        times_ps=np.array(reports.times),
+        potential_ev=np.array(reports.potential),
+        kinetic_ev=np.array(reports.kinetic),
+        nve_drift_mev_per_atom_per_ps=(
+            1e3 * float(np.polyfit(reports.times, total, 1)[0]) / len(start)
+            if ensemble == "nve"
+            else None
+        ),
+        final=reports.atoms,
+    )
+
+
+def standard_form(atoms: ase.Atoms) -> ase.Atoms:
+    """Return a copy in the frame that OpenMM needs, with its cell lower triangular and reduced.
+
+    Raises
+    ------
+    ValueError
+        If some directions are periodic and others are not.
+    """
+    if not atoms.pbc.any():
+        return ase.Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses())
+    if not atoms.pbc.all():
+        raise ValueError(
+            f"periodic along {atoms.pbc.tolist()}: OpenMM wants all directions or none"
+        )
+    cell, rotation = (np.array(x) for x in atoms.cell.standard_form())
+    if np.linalg.det(rotation) < 0:  # a left-handed cell: turn it instead of mirroring it
+        rotation[2] *= -1
+        cell[2, 2] *= -1
+        cell[2] *= -1
+    cell[2] -= cell[1] * np.round(cell[2, 1] / cell[1, 1])
+    cell[2] -= cell[0] * np.round(cell[2, 0] / cell[0, 0])
+    cell[1] -= cell[0] * np.round(cell[1, 0] / cell[0, 0])
+    positions = atoms.positions @ rotation.T
+    return ase.Atoms(atoms.numbers, positions, masses=atoms.get_masses(), cell=cell, pbc=True)
+
+
+def _system(atoms: ase.Atoms, force: openmm.Force) -> openmm.System:
+    system = openmm.System()
+    for mass in atoms.get_masses():
+        system.addParticle(mass)
+    if atoms.pbc.all():
+        system.setDefaultPeriodicBoxVectors(*(atoms.cell.array * unit.angstrom))
+    system.addForce(force)
+    return system
+
+
+def _barostat(
+    atoms: ase.Atoms, pressure_bar: float, temperature_K: float, seed: int
+) -> openmm.MonteCarloBarostat:
+    if not atoms.pbc.all():
+        raise ValueError("ensemble 'npt' needs a periodic structure: use 'nvt' or 'nve'")
+    barostat = openmm.MonteCarloBarostat(pressure_bar, temperature_K)
+    barostat.setRandomNumberSeed(_openmm_seed(seed))
+    return barostat
+
+
+def _integrator(
+    ensemble: Ensemble, temperature_K: float, friction_per_ps: float, timestep_fs: float, seed: int
+) -> openmm.Integrator:
+    step = timestep_fs * unit.femtosecond
+    if ensemble == "nve":
+        return openmm.VerletIntegrator(step)
+    if ensemble not in ("nvt", "npt"):
+        raise ValueError(f"unknown ensemble {ensemble!r}: there are nve, nvt and npt")
+    integrator = openmm.LangevinMiddleIntegrator(temperature_K, friction_per_ps, step)
+    integrator.setRandomNumberSeed(_openmm_seed(seed))
+    return integrator
+
+
+def _openmm_seed(seed: int) -> int:
+    return seed + 1  # OpenMM takes 0 for "choose one"
+
+
+def _platform(name: str | None) -> list[openmm.Platform]:
+    if name is None:
+        return []
+    count = openmm.Platform.getNumPlatforms()
+    known = {p.getName(): p for p in map(openmm.Platform.getPlatform, range(count))}
+    if name not in known:
+        raise ValueError(f"unknown OpenMM platform {name!r}: there are {', '.join(known)}")
+    return [known[name]]
+
+
+@contextmanager
+def _torch_threads(threads: int | None, n_atoms: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or (1 if n_atoms <= SMALL else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _initialize(
+    context: openmm.Context, atoms: ase.Atoms, temperature_K: float, minimize: bool, seed: int
+) -> None:
+    context.setPositions(atoms.positions * unit.angstrom)
+    if minimize:
+        openmm.LocalEnergyMinimizer.minimize(context)
+    context.setVelocitiesToTemperature(temperature_K, _openmm_seed(seed))
+    state = context.getState(velocities=True)
+    velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
+    masses = atoms.get_masses()
+    context.setVelocities(velocities - masses @ velocities / masses.sum())
+    for _ in range(3):  # TorchScript optimises itself during the first evaluations
+        context.getState(forces=True)
+
+
+class _Reports:
+    """Energies in eV and the structure at regular steps."""
+
+    def __init__(self, context: openmm.Context, atoms: ase.Atoms, write: Writer | None) -> None:
+        self.context = context
+        self.atoms: ase.Atoms = atoms.copy()  # type: ignore[no-untyped-call]
+        self.write = write
+        self.times: list[float] = []
+        self.potential: list[float] = []
+        self.kinetic: list[float] = []
+        self.record()
+
+    def record(self) -> None:
+        state = self.context.getState(energy=True, positions=True)
+        kj_per_mol = unit.kilojoule_per_mole
+        self.times.append(state.getTime().value_in_unit(unit.picosecond))
+        self.potential.append(state.getPotentialEnergy().value_in_unit(kj_per_mol) * KJ_PER_MOL)
+        self.kinetic.append(state.getKineticEnergy().value_in_unit(kj_per_mol) * KJ_PER_MOL)
+        if not math.isfinite(self.potential[-1] + self.kinetic[-1]):
+            raise openmm.OpenMMException("the energy is not a number")
+        self.atoms.positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+        if self.atoms.pbc.all():
+            self.atoms.cell = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom)
+        if self.write is not None:
+            self.atoms.info = {"time_ps": self.times[-1], "potential_ev": self.potential[-1]}
+            self.write(self.atoms)
+
+
+def _integrate(
+    integrator: openmm.Integrator,
+    reports: _Reports,
+    steps: int,
+    interval: int,
+    timestep_fs: float,
+    progress: Progress | None,
+) -> float:
+    """Run, and return the speed in ns/day."""
+    began = time.perf_counter()
+    done, speed = 0, 0.0
+    while done < steps:
+        block = min(interval, steps - done)
+        try:
+            integrator.step(block)
+            reports.record()
+        except openmm.OpenMMException as error:
+            raise ValueError(
+                f"the dynamics became unstable between steps {done} and {done + block} ({error}): "
+                "start from a relaxed structure (minimize), or take a shorter timestep"
+            ) from error
+        done += block
+        speed = done * timestep_fs * 1e-6 / (time.perf_counter() - began) * 86400
+        if progress is not None:
+            progress(done, speed)
+    return speed

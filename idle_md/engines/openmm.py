@@ -1,24 +1,26 @@
 """Deployed models as OpenMM forces.
 
-Importing this module also registers the neighbour list that the forces use, so import it before
-reading a System from XML that holds one of them.
+Importing this module also registers what the forces are made of, so import it before reading a
+System that holds one of them from XML.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-import vesin_torch
+import vesin_torch  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from openmm import Force, PythonForce, State, app, unit
 from torch import Tensor, nn
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.artifact import from_bytes, script, to_bytes
+from idle_md.engines.torchforce import load_torch_force
 from idle_md.units import KJ_PER_MOL, NM
 
 Backend = Literal["auto", "torchforce", "pythonforce"]
@@ -27,6 +29,9 @@ FARTHEST = 1e5
 """angstrom; much longer systems without periodicity end the process inside vesin."""
 
 logger = logging.getLogger(__name__)
+
+with suppress(ImportError):
+    load_torch_force()  # so that a TorchForce can be read from XML
 
 
 class OpenMMModule(nn.Module):
@@ -176,36 +181,34 @@ def create_force(
     if periodic is None:
         periodic = topology is not None and topology.getPeriodicBoxVectors() is not None
     module = script(OpenMMModule(deployed, numbers, chosen, periodic).eval())
-    torch_force = None if backend == "pythonforce" else _torch_force(required=backend != "auto")
-    if torch_force is None:
-        force = PythonForce(PythonComputation(module, deployed.device))
-    else:
-        force = torch_force(module)
-        force.setOutputsForces(True)
+    force = _force(module, deployed.device, backend)
     force.setUsesPeriodicBoundaryConditions(periodic)
     force.setName("idle_md")
     logger.info("OpenMM runs %s through %s", deployed.metadata.fidelity, backend_of(force))
     return force
 
 
+def _force(module: torch.jit.ScriptModule, device: torch.device, backend: Backend) -> Any:
+    if backend not in get_args(Backend):
+        raise ValueError(f"unknown backend {backend!r}: there are {', '.join(get_args(Backend))}")
+    if backend != "pythonforce":
+        try:
+            force = load_torch_force()(module)
+            force.setOutputsForces(True)
+            return force
+        except ImportError as error:
+            if backend == "torchforce":
+                raise ImportError(
+                    f"backend 'torchforce' cannot be used: {error}; install the versions of "
+                    "constraints/torchforce.txt, or use 'pythonforce'"
+                ) from error
+            logger.info("TorchForce cannot be used: %s", error)
+    return PythonForce(PythonComputation(module, device))
+
+
 def backend_of(force: Force) -> Literal["torchforce", "pythonforce"]:
     """Return which backend a force of :func:`create_force` uses."""
     return "pythonforce" if isinstance(force, PythonForce) else "torchforce"
-
-
-def _torch_force(required: bool) -> Any:
-    """Return the class TorchForce, or None where it cannot be had; torch is imported already."""
-    try:
-        from openmmtorch import TorchForce
-    except (ImportError, OSError) as error:
-        if required:
-            raise ImportError(
-                f"backend 'torchforce' needs openmmtorch, which cannot be imported ({error}): "
-                "install the versions of constraints/torchforce.txt, or use 'pythonforce'"
-            ) from error
-        logger.info("openmmtorch cannot be imported (%s)", error)
-        return None
-    return TorchForce
 
 
 def _numbers(topology: app.Topology) -> list[int]:

@@ -26,7 +26,9 @@ def read_structure(path: str | Path) -> ase.Atoms:
     if not path.is_file():
         raise FileNotFoundError(f"no structure at {path}")
     try:
-        return _read_pdb(path) if path.suffix.lower() == ".pdb" else ase.io.read(path, index=0)
+        if path.suffix.lower() == ".pdb":
+            return _read_pdb(path)
+        return next(ase.io.iread(path, index=0))
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a structure: {error}") from error
 

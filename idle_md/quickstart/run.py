@@ -4,16 +4,18 @@ import importlib.metadata
 import json
 import os
 import platform
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from idle_md.data import load
-from idle_md.deploy import DeployedModel, compare_inference, export_checkpoint
+from idle_md.deploy import DeployedModel, export_checkpoint
 from idle_md.deploy import load as load_model
+from idle_md.deploy.timing import compare_inference
 from idle_md.engines.md import MDResult, run_md
 from idle_md.files import replacing
 from idle_md.quickstart.baseline import low_level_baseline
@@ -139,7 +141,14 @@ def _time(models: dict[str, DeployedModel]) -> dict[str, Any]:
     store = load(DATA)
     names = (MOLECULE, "leucinol")
     structures = [store.atoms(int(np.flatnonzero(store.group == name)[0])) for name in names]
-    return compare_inference(models["idle"], models["single"], structures)
+    timing = compare_inference(models["idle"], models["single"], structures)
+    itself = (timing["a_to_itself"], timing["b_to_itself"])
+    return {
+        "ratio_median": timing["ratio"]["median"],
+        "self_ratio_low": min(ratio["low"] for ratio in itself),
+        "self_ratio_high": max(ratio["high"] for ratio in itself),
+        **timing,
+    }
 
 
 def _dynamics(out: Path, picoseconds: float, console: Console) -> dict[str, MDResult]:
@@ -161,9 +170,13 @@ def _dynamics(out: Path, picoseconds: float, console: Console) -> dict[str, MDRe
                 seed=1,
                 minimize=True,
                 trajectory=out / f"{MOLECULE}_{ensemble}.xyz",
-                progress=lambda step, _, bar=bar: progress.update(bar, completed=step),
+                progress=partial(_advance, progress, bar),
             )
     return results
+
+
+def _advance(progress: Progress, bar: TaskID, step: int, ns_per_day: float) -> None:
+    progress.update(bar, completed=step)
 
 
 def _report(

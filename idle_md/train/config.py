@@ -228,7 +228,9 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError) -> list[str]:
     lines = []
     for issue in error.errors():
-        location = [str(part) for part in issue["loc"] if part not in ("single", "idle")]
+        location = [str(part) for part in issue["loc"]]
+        if location[:1] == ["method"]:
+            del location[1:2]  # the name of the method, which is no key
         key = ".".join(location)
         if issue["type"] == "extra_forbidden":
             known = _known_keys(location[:-1], issue["loc"])

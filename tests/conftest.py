@@ -1,0 +1,34 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from idle_md.nn import PaiNN, Potential
+
+ELEMENTS = [1, 6, 7, 8]
+
+
+@pytest.fixture(scope="session")
+def make_potential() -> Callable[..., Potential]:
+    """Small potentials with random weights, scales and reference energies."""
+
+    def make(
+        fidelities: tuple[str, ...] = ("low", "high"),
+        correction: bool = True,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        **backbone,
+    ) -> Potential:
+        torch.manual_seed(seed)
+        settings = {"features": 16, "interactions": 2, "cutoff": 4.0, "n_radial": 8} | backbone
+        on = {"high": "low"} if correction and "low" in fidelities else {}
+        potential = Potential(PaiNN(ELEMENTS, **settings), list(fidelities), 8, on)
+        for fidelity, output in potential.heads.output.items():
+            torch.nn.init.normal_(output.weight, std=0.3)
+            torch.nn.init.normal_(output.bias)
+            potential.heads.scale[fidelity].uniform_(0.5, 2.0)
+        references = -1000.0 * torch.rand(len(ELEMENTS), len(fidelities), dtype=torch.float64)
+        potential.reference_energies[ELEMENTS] = references
+        return potential.to_precision(dtype)
+
+    return make

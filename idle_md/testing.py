@@ -4,7 +4,8 @@ A test file inherits them and says what to test, as a pytest fixture::
 
     class TestMyPotential(Invariants):
         @pytest.fixture(scope="class")
-        def subject(self):
+        @classmethod
+        def subject(cls):
             evaluate = potential_evaluator(my_potential, "wb97x")
             return Subject(evaluate, elements=[1, 6, 7, 8], cutoff=5.0)
 """
@@ -252,11 +253,12 @@ def potential_evaluator(potential: Potential, fidelity: str) -> Evaluate:
         species = torch.as_tensor(numbers, dtype=torch.int64)
         energy = potential(species, edge_index, vectors.to(dtype))[:, column].sum()
         (gradient,) = torch.autograd.grad(energy, points)
-        return float(energy), -gradient.numpy()
+        return energy.item(), -gradient.numpy()
 
     return evaluate
 
 
+@torch.no_grad()
 def isolated_energies(potential: Potential, fidelity: str) -> dict[int, float]:
     """Return what a lone atom of each element must have: reference energy plus head constant."""
     column = potential.column(fidelity)

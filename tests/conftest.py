@@ -1,8 +1,10 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+from idle_md import deploy
 from idle_md.nn import PaiNN, Potential
 
 ELEMENTS = [1, 6, 7, 8]
@@ -32,3 +34,17 @@ def make_potential() -> Callable[..., Potential]:
         return potential.to_precision(dtype)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def model_file(make_potential, tmp_path_factory) -> Callable[..., Path]:
+    """Export a random potential; the arguments are those of ``make_potential``."""
+
+    def export(**settings) -> Path:
+        potential = make_potential(**settings)
+        path = tmp_path_factory.mktemp("models") / "model.pt"
+        core = deploy.extract(potential, "high")
+        deploy.save(core, path, deploy.describe(potential, "high"))
+        return path
+
+    return export

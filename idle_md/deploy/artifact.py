@@ -235,4 +235,5 @@ def _test_errors(metrics: Path, fidelity: str) -> dict[str, dict[str, float | No
     if not metrics.is_file():
         return {}
     errors = json.loads(metrics.read_text())
-    return {role: errors[role][fidelity] for role in ("test", "ood") if role in errors}
+    roles = [role for role in ("test", "ood") if fidelity in errors.get(role, {})]
+    return {role: errors[role][fidelity] for role in roles}

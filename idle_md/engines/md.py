@@ -12,6 +12,7 @@ import ase
 import numpy as np
 import openmm
 import torch
+from ase.cell import Cell
 from numpy.typing import NDArray
 from openmm import unit
 
@@ -164,11 +165,10 @@ def standard_form(atoms: ase.Atoms) -> ase.Atoms:
         raise ValueError(
             f"periodic along {atoms.pbc.tolist()}: OpenMM wants all directions or none"
         )
-    cell, rotation = (np.array(x) for x in atoms.cell.standard_form())
-    if np.linalg.det(rotation) < 0:  # a left-handed cell: turn it instead of mirroring it
-        rotation[2] *= -1
-        cell[2, 2] *= -1
-        cell[2] *= -1
+    lattice = atoms.cell.array.copy()
+    if np.linalg.det(lattice) < 0:
+        lattice[2] *= -1  # the same lattice, right-handed: turned below instead of mirrored
+    cell, rotation = (np.array(x) for x in Cell(lattice).standard_form())
     cell[2] -= cell[1] * np.round(cell[2, 1] / cell[1, 1])
     cell[2] -= cell[0] * np.round(cell[2, 0] / cell[0, 0])
     cell[1] -= cell[0] * np.round(cell[1, 0] / cell[0, 0])
@@ -293,8 +293,9 @@ def _integrate(
             integrator.step(block)
             reports.record()
         except openmm.OpenMMException as error:
+            reason = str(error).strip().splitlines()[-1]
             raise ValueError(
-                f"the dynamics became unstable between steps {done} and {done + block} ({error}): "
+                f"the dynamics became unstable between steps {done} and {done + block} ({reason}): "
                 "start from a relaxed structure (minimize), or take a shorter timestep"
             ) from error
         done += block

@@ -83,7 +83,7 @@ class OpenMMModule(nn.Module):
             else:
                 cell = box.to(torch.float64) * self.angstrom
             if not self.periodic and float((points.amax(0) - points.amin(0)).max()) > self.farthest:
-                raise ValueError("the atoms have flown apart: start from a relaxed structure")
+                raise ValueError("the atoms have flown apart")
             found = self.neighbors.compute(points, cell, self.periodic, "PD")
             edge_index = found[0].t().contiguous()
             energies, gradients = self.core(
@@ -223,6 +223,8 @@ def _checked(atoms: Sequence[int] | None, n_particles: int) -> list[int]:
     outside = [atom for atom in chosen if not 0 <= atom < n_particles]
     if outside:
         raise ValueError(f"atoms {outside[:5]} are not among the {n_particles} particles")
+    if not chosen:
+        raise ValueError("no atoms are given: an OpenMM force of the model needs at least one")
     repeated = [atom for atom, count in Counter(chosen).items() if count > 1]
     if repeated:
         raise ValueError(f"atoms {repeated[:5]} are given more than once")

@@ -1,8 +1,10 @@
 """Structures read and trajectories written."""
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import ase
 import ase.io
@@ -69,41 +71,45 @@ def writing_trajectory(path: str | Path, step_fs: float) -> Iterator[Writer]:
         If the file cannot be written.
     """
     target = Path(path)
-    formats = {".xyz": _xyz_writer, ".extxyz": _xyz_writer, ".dcd": _dcd_writer}
-    if target.suffix.lower() not in formats:
-        raise ValueError(f"cannot write {target}: a trajectory ends in {', '.join(formats)}")
+    makers = {".xyz": _xyz_writer, ".extxyz": _xyz_writer, ".dcd": _dcd_writer}
+    make_writer = makers.get(target.suffix.lower())
+    if make_writer is None:
+        raise ValueError(f"cannot write {target}: a trajectory ends in {', '.join(makers)}")
     part = target.with_suffix(f".part{target.suffix}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with formats[target.suffix.lower()](part, step_fs) as write:
-        yield write
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = part.open("w+b")
+    except OSError as error:
+        raise type(error)(
+            f"cannot write {target}: {error.strerror}; choose a folder that can be written"
+        ) from error
+    with file:
+        yield make_writer(file, step_fs)
     part.replace(target)
 
 
-@contextmanager
-def _xyz_writer(path: Path, step_fs: float) -> Iterator[Writer]:
-    with path.open("w") as file:
+def _xyz_writer(file: BinaryIO, step_fs: float) -> Writer:
+    def write(atoms: ase.Atoms) -> None:
+        text = io.StringIO()
+        ase.io.write(text, atoms, format="extxyz")
+        file.write(text.getvalue().encode())
+        file.flush()
 
-        def write(atoms: ase.Atoms) -> None:
-            ase.io.write(file, atoms, format="extxyz")
-            file.flush()
-
-        yield write
+    return write
 
 
-@contextmanager
-def _dcd_writer(path: Path, step_fs: float) -> Iterator[Writer]:
-    with path.open("w+b") as file:
-        dcd: list[app.DCDFile] = []
+def _dcd_writer(file: BinaryIO, step_fs: float) -> Writer:
+    dcd: list[app.DCDFile] = []
 
-        def write(atoms: ase.Atoms) -> None:
-            if not dcd:
-                dcd.append(app.DCDFile(file, _topology(atoms), step_fs * unit.femtosecond))
-            dcd[0].writeModel(
-                atoms.positions * unit.angstrom,
-                periodicBoxVectors=atoms.cell.array * unit.angstrom if atoms.pbc.all() else None,
-            )
+    def write(atoms: ase.Atoms) -> None:
+        if not dcd:
+            dcd.append(app.DCDFile(file, _topology(atoms), step_fs * unit.femtosecond))
+        dcd[0].writeModel(
+            atoms.positions * unit.angstrom,
+            periodicBoxVectors=atoms.cell.array * unit.angstrom if atoms.pbc.all() else None,
+        )
 
-        yield write
+    return write
 
 
 def _topology(atoms: ase.Atoms) -> app.Topology:

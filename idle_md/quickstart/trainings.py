@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from idle_md.train.callbacks import Row, read_log
 from idle_md.train.config import TrainConfig
 
 POLL_SECONDS = 2.0
+LINE_SECONDS = 30.0  # between lines of progress where the output is no terminal
 LAST_LINES = 15
 
 
@@ -29,16 +30,15 @@ def train_side_by_side(
         If one fails; the others are stopped, and the message ends with what it printed last.
     """
     processes = {name: _start(name, config) for name, config in configs.items()}
-    columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, TextColumn("{task.fields[errors]}"), console=console) as progress:
-            bars = {name: progress.add_task(name, total=1.0, errors="starts") for name in configs}
+        with _Display(configs, console) as display:
             while any(process.poll() is None for process in processes.values()):
                 time.sleep(POLL_SECONDS)
-                for name, process in processes.items():
-                    if process.poll():
-                        raise RuntimeError(f"training {name} failed:\n{_tail(configs[name].out)}")
-                    _show(progress, bars[name], configs[name], process.poll() is not None)
+                failed = [name for name, process in processes.items() if process.poll()]
+                if failed:
+                    last_words = _tail(configs[failed[0]].out)
+                    raise RuntimeError(f"training {failed[0]} failed:\n{last_words}")
+                display.refresh_from_logs()
     finally:
         for process in processes.values():
             process.kill()
@@ -68,11 +68,25 @@ def _tail(run: Path) -> str:
     return "\n".join(_output(run).read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
-def _show(progress: Progress, bar: TaskID, config: TrainConfig, done: bool) -> None:
-    rows = read_log(config.out / "log.csv")
-    if not rows:
-        return
-    share = rows[-1]["seconds"] / (60.0 * (config.budget.minutes or float("inf")))
-    energy = rows[-1][f"{config.target}_energy_mae_mev"]
-    errors = f"step {rows[-1]['step']:,.0f}, validation energy error {energy:.0f} meV"
-    progress.update(bar, completed=1.0 if done else min(share, 0.99), errors=errors)
+class _Display(Progress):
+    """A bar per training; where the output is no terminal, a line now and then."""
+
+    def __init__(self, configs: dict[str, TrainConfig], console: Console) -> None:
+        columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn())
+        super().__init__(*columns, TextColumn("{task.fields[errors]}"), console=console)
+        self.configs = {self.add_task(n, total=1.0, errors="starts"): c for n, c in configs.items()}
+        self.next_line = time.monotonic() + LINE_SECONDS
+
+    def refresh_from_logs(self) -> None:
+        for bar, config in self.configs.items():
+            rows = read_log(config.out / "log.csv")
+            if rows:
+                share = rows[-1]["seconds"] / (60.0 * (config.budget.minutes or float("inf")))
+                energy = rows[-1][f"{config.target}_energy_mae_mev"]
+                errors = f"step {rows[-1]['step']:,.0f}, validation energy error {energy:.0f} meV"
+                self.update(bar, completed=min(share, 1.0), errors=errors)
+        if not self.console.is_terminal and time.monotonic() > self.next_line:
+            self.next_line += LINE_SECONDS
+            for task in self.tasks:
+                line = f"{task.description:<8}{task.percentage:4.0f}%  {task.fields['errors']}"
+                self.console.print(line, highlight=False)

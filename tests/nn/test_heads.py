@@ -11,7 +11,7 @@ FIDELITIES = ["low", "middle", "high"]
 def heads() -> FidelityHeads:
     torch.manual_seed(0)
     heads = FidelityHeads(6, 4, FIDELITIES, {"high": "low"}).to(torch.float64)
-    for scale, output in zip((0.3, 2.0, 1.7), heads.output.values(), strict=True):
+    for output in heads.output.values():
         torch.nn.init.normal_(output.weight)
         torch.nn.init.normal_(output.bias)
     for scale, parameter in zip((0.3, 2.0, 1.7), heads.scale.values(), strict=True):

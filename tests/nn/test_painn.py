@@ -12,7 +12,8 @@ SETTINGS = [
 
 class TestPaiNN(Invariants):
     @pytest.fixture(scope="class", params=SETTINGS, ids=str)
-    def subject(self, make_potential, request) -> Subject:
+    @classmethod
+    def subject(cls, make_potential, request) -> Subject:
         potential = make_potential(**request.param)
         return Subject(
             potential_evaluator(potential, "high"),

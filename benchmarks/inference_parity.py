@@ -1,97 +1,110 @@
-"""Time an IDLe-trained model against a single-fidelity one.
+"""Inference time of an IDLe-trained export against a single-fidelity one.
 
-Times an exported IDLe-trained model against an exported single-fidelity model, interleaved, on
-several sizes, and prints the ratio with its spread beside the spread of a model against itself.
+    python benchmarks/inference_parity.py [idle.pt single.pt] [--json parity.json]
 
-    python benchmarks/inference_parity.py                            # random weights
-    python benchmarks/inference_parity.py runs/quickstart/idle.pt runs/quickstart/single.pt
+Without model files, two potentials of the same width with random weights are exported: one with a
+correction head on a second fidelity, one with a single head. What they predict does not matter for
+the time. Both models are evaluated in turn, on one thread and with memory kept as MD keeps it; see
+:func:`idle_md.deploy.timing.compare_inference` for how noise is kept out. The ratio a/b is to be
+compared with what each model's ratio to itself spreads.
 """
 
-import argparse
 import json
-import os
-import platform
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
+import ase
 import ase.build
+import numpy as np
 import torch
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from idle_md.deploy import describe, extract, load, save
-from idle_md.deploy.model import DeployedModel
+from idle_md.deploy import DeployedModel, describe, extract, load, save
 from idle_md.deploy.timing import Comparison, Ratio, compare_inference
+from idle_md.engines.memory import keep_freed_memory
+from idle_md.files import replacing
 from idle_md.nn import PaiNN, Potential
 
 ELEMENTS = [1, 6, 7, 8]
-MOLECULES = ("CH3CH2OH", "C6H6", "C60")
 
 
-def exported(fidelities: list[str], features: int, folder: Path) -> DeployedModel:
-    """Export the last fidelity of a potential with random weights."""
-    torch.manual_seed(0)
-    correction = {fidelities[1]: fidelities[0]} if len(fidelities) > 1 else None
-    potential = Potential(PaiNN(ELEMENTS, features, cutoff=4.0), fidelities, 32, correction)
-    path = folder / f"{len(fidelities)}.pt"
-    save(extract(potential, fidelities[-1]), path, describe(potential, fidelities[-1]))
-    return load(path)
+def main(
+    models: Annotated[
+        list[Path] | None, typer.Argument(help="IDLe-trained and single-fidelity model.pt.")
+    ] = None,
+    molecules: Annotated[list[int] | None, typer.Option(help="Sizes in ethanol molecules.")] = None,
+    repeats: Annotated[int, typer.Option(min=20, help="Repeats per size.")] = 300,
+    features: Annotated[int, typer.Option(help="Width of random models.")] = 64,
+    interactions: Annotated[int, typer.Option(help="Depth of random models.")] = 2,
+    output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+) -> None:
+    """Print and write how the inference times of two models compare."""
+    if models and len(models) != 2:
+        raise typer.BadParameter("give two models, or none")
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    a, b = map(load, models) if models else random_models(features, interactions)
+    sizes = [ethanol(n) for n in molecules or (1, 3, 10, 30)]
+    found = compare_inference(a, b, sizes, repeats)
+    Console(width=110).print(table(found))
+    if output is not None:
+        with replacing(output) as file:
+            file.write_text(json.dumps(found, indent=2))
 
 
-def print_table(result: Comparison) -> None:
-    """Print a row per size, and what both models are made of."""
-    table = Table(title="Time of an energy and forces: IDLe-trained (a) / single-fidelity (b)")
-    for heading in ("atoms", "edges", "a, ms", "b, ms", "a/b", "a/a", "b/b"):
-        table.add_column(heading, justify="right")
-    for size in result["sizes"]:
-        ratios = (size["ratio"], size["a_to_itself"], size["b_to_itself"])
-        times = (f"{size['ms_a']:.3f}", f"{size['ms_b']:.3f}")
-        table.add_row(str(size["n_atoms"]), str(size["n_edges"]), *times, *map(shown, ratios))
-    over_all = (result["ratio"], result["a_to_itself"], result["b_to_itself"])
-    table.add_row("all", "", "", "", *map(shown, over_all))
-    console = Console()
-    console.print(table)
-    same = result["operators_a"] == result["operators_b"]
-    count = sum(result["operators_a"].values())
-    console.print(f"operators: {count} and {sum(result['operators_b'].values())}, equal: {same}")
-    console.print(f"head widths: {result['head_widths_a']} and {result['head_widths_b']}")
-
-
-def shown(ratio: Ratio) -> str:
-    """Return the median and the 5% and 95% quantiles."""
-    return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
-
-
-def main() -> None:
-    """Parse arguments, time, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", type=Path, help="IDLe-trained and single model.pt")
-    parser.add_argument("--features", type=int, default=64, help="width of random models")
-    parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the result here too")
-    arguments = parser.parse_args()
-    if len(arguments.models) not in (0, 2):
-        parser.error("give two models, or none")
-    torch.set_num_threads(arguments.threads)
-    if arguments.models:
-        idle, single = (load(path) for path in arguments.models)
-    else:
+def random_models(features: int, interactions: int) -> tuple[DeployedModel, DeployedModel]:
+    """Export a two-fidelity and a single-fidelity potential with random weights."""
+    models = []
+    for fidelities, correction in ((["low", "high"], {"high": "low"}), (["high"], {})):
+        torch.manual_seed(0)
+        backbone = PaiNN(ELEMENTS, features=features, interactions=interactions)
+        potential = Potential(backbone, fidelities, correction_on=correction)
         with tempfile.TemporaryDirectory() as folder:
-            idle, single = (
-                exported(names, arguments.features, Path(folder))
-                for names in (["low", "high"], ["high"])
-            )
-    structures = [ase.build.molecule(name) for name in MOLECULES]
-    result = compare_inference(idle, single, structures, arguments.repeats)
-    print_table(result)
-    machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": arguments.threads}
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    if arguments.json:
-        arguments.json.write_text(json.dumps({**machine, "versions": versions, **result}, indent=2))
-    if result["operators_a"] != result["operators_b"]:
-        raise SystemExit("the two models do not run the same operators")
+            path = Path(folder) / "model.pt"
+            save(extract(potential, "high"), path, describe(potential, "high"))
+            models.append(load(path))
+    return models[0], models[1]
+
+
+def ethanol(n_molecules: int) -> ase.Atoms:
+    """Return molecules on a cubic grid, about as dense as the liquid."""
+    side = int(np.ceil(n_molecules ** (1 / 3)))
+    grid = 4.6 * np.stack(np.meshgrid(*[np.arange(side)] * 3), -1).reshape(-1, 3)
+    atoms = ase.Atoms()
+    for place in grid[:n_molecules]:
+        molecule = ase.build.molecule("CH3CH2OH")  # type: ignore[no-untyped-call]
+        molecule.translate(place)
+        atoms += molecule
+    return atoms
+
+
+def table(found: Comparison) -> Table:
+    """Return the comparison as a table."""
+    rows = Table(title="Inference time, a = IDLe-trained, b = single fidelity")
+    for heading in ("atoms", "edges", "a, ms", "b, ms", "a / b", "a / a", "b / b"):
+        rows.add_column(heading, justify="right")
+    for size in found["sizes"]:
+        times = (f"{size['ms_a']:.3f}", f"{size['ms_b']:.3f}")
+        ratios = (size["ratio"], size["a_to_itself"], size["b_to_itself"])
+        rows.add_row(str(size["n_atoms"]), str(size["n_edges"]), *times, *map(written, ratios))
+    overall = (found["ratio"], found["a_to_itself"], found["b_to_itself"])
+    rows.add_row("all", "", "", "", *map(written, overall), style="bold")
+    operators = [sum(found[key].values()) for key in ("operators_a", "operators_b")]
+    same = "the same" if found["operators_a"] == found["operators_b"] else "not the same"
+    rows.caption = (
+        f"median (5% to 95%); {operators[0]} and {operators[1]} operators, {same}; "
+        f"head widths {found['head_widths_a']} and {found['head_widths_b']}"
+    )
+    return rows
+
+
+def written(ratio: Ratio) -> str:
+    """Return a ratio with its spread."""
+    return f"{ratio['median']:.3f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

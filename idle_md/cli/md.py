@@ -44,6 +44,9 @@ def md(
     trajectory: Annotated[Path | None, typer.Option(help="File to write: .xyz or .dcd.")] = None,
     backend: Annotated[Backend, typer.Option(help="How OpenMM runs it.")] = Backend.auto,
     platform: Annotated[str | None, typer.Option(help="OpenMM platform.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of torch; one for small systems by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of velocities and thermostat.")] = 0,
 ) -> None:
     """Run molecular dynamics with an exported model."""
@@ -54,13 +57,14 @@ def md(
     from idle_md.engines.trajectory import read_structure
 
     console = Console()
+    atoms = read_structure(structure)
     columns = (TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"), BarColumn())
     speed = TextColumn("{task.fields[speed]:.2f} ns/day")
     with Progress(*columns, speed, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task(engine.value, total=steps, speed=0.0)
         result = run_md(
             model,
-            read_structure(structure),
+            atoms,
             ensemble=ensemble.value,
             temperature_K=temperature,
             pressure_bar=pressure,
@@ -72,6 +76,7 @@ def md(
             trajectory=trajectory,
             backend=backend.value,
             platform=platform,
+            threads=threads,
             seed=seed,
             progress=lambda done, rate: progress.update(bar, completed=done, speed=rate),
         )

@@ -200,9 +200,7 @@ def _checked_metadata(content: bytes, path: Path) -> Metadata:
         raise ValueError(f"the metadata of {path} cannot be used: {error}") from error
 
 
-def export_checkpoint(
-    checkpoint: str | Path, fidelity: str | None, path: str | Path
-) -> Metadata:
+def export_checkpoint(checkpoint: str | Path, fidelity: str | None, path: str | Path) -> Metadata:
     """Export one fidelity of a training run's checkpoint; None is the target of that run.
 
     Label counts and the level of theory come from the checkpoint, test errors from the

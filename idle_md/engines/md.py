@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from idle_md.deploy import DeployedModel
+from idle_md.engines.memory import keep_freed_memory
 from idle_md.engines.openmm import Backend, backend_of, create_force
 from idle_md.engines.trajectory import Writer, writing_trajectory
 from idle_md.units import KJ_PER_MOL
@@ -84,6 +85,9 @@ def run_md(
 ) -> MDResult:
     """Run molecular dynamics of a structure in OpenMM.
 
+    The process keeps freed memory from then on, see
+    :func:`~idle_md.engines.memory.keep_freed_memory`.
+
     Parameters
     ----------
     model
@@ -121,6 +125,7 @@ def run_md(
         If the model does not know an element, the ensemble does not fit the structure, there is no
         such platform, or the dynamics becomes unstable.
     """
+    keep_freed_memory()
     start = standard_form(atoms)
     force = create_force(model, start.numbers, backend=backend, periodic=bool(start.pbc.all()))
     system = _system(start, force)
@@ -168,7 +173,7 @@ def standard_form(atoms: ase.Atoms) -> ase.Atoms:
     lattice = atoms.cell.array.copy()
     if np.linalg.det(lattice) < 0:
         lattice[2] *= -1  # the same lattice, right-handed: turned below instead of mirrored
-    cell, rotation = (np.array(x) for x in Cell(lattice).standard_form())
+    cell, rotation = map(np.array, Cell(lattice).standard_form())  # type: ignore[no-untyped-call]
     cell[2] -= cell[1] * np.round(cell[2, 1] / cell[1, 1])
     cell[2] -= cell[0] * np.round(cell[2, 0] / cell[0, 0])
     cell[1] -= cell[0] * np.round(cell[1, 0] / cell[0, 0])

@@ -90,8 +90,9 @@ def test_file_runs_without_the_package(path) -> None:
 import sys, torch
 sys.modules["idle_md"] = None
 model = torch.jit.load({str(path)!r})
+edge_index = torch.tensor({edge_index.tolist()})
 vectors = torch.tensor({vectors.tolist()}, dtype=torch.float64)
-energies, gradients = model(torch.tensor({NUMBERS}), torch.tensor({edge_index.tolist()}), vectors, 3)
+energies, gradients = model(torch.tensor({NUMBERS}), edge_index, vectors, 3)
 print(energies.sum().item().hex(), gradients.sum().item().hex())
 """
     command = [sys.executable, "-W", "ignore", "-c", code]

@@ -54,7 +54,7 @@ def assert_equal(pair, edges: Edges, n_owned: int) -> None:
 
 EDGE_SETS = {
     "trimmed, repeated, self and long": random_edges(7, 60),
-    "all beyond the cutoff": random_edges(5, 20, longest=0.8)[:2] + (random_edges(5, 20)[2] * 9,),
+    "all beyond the cutoff": (*random_edges(5, 20)[:2], random_edges(5, 20)[2] * 9),
     "empty": random_edges(3, 0),
     "one atom": random_edges(1, 0),
     "one atom and its images": random_edges(1, 12),

@@ -40,9 +40,7 @@ def read_dcd(file) -> np.ndarray:
     atoms = len(ETHANOL)
     size = 4 * atoms + 8
     body = content[len(content) - frames * 3 * size :]
-    values = [
-        np.frombuffer(body, "<f4", atoms, offset=k * size + 4) for k in range(3 * frames)
-    ]
+    values = [np.frombuffer(body, "<f4", atoms, offset=k * size + 4) for k in range(3 * frames)]
     return np.array(values).reshape(frames, 3, atoms).transpose(0, 2, 1)
 
 

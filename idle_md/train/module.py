@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, Dataset
 
 from idle_md.data import Batch, GeometryTensors
+from idle_md.train.groups import optimizer_groups
 from idle_md.train.objective import FORCE_DELTA, predict, residual_energies
 from idle_md.train.sampling import BatchStream, Indices
 from idle_md.train.task import Task
@@ -88,14 +89,9 @@ class FitModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self._context.task.config.optimizer
-        corrections = self.potential.heads.correction_on
-        decayed = [p for f in corrections for p in self.potential.heads.output[f].parameters()]
-        ours = {id(parameter) for parameter in decayed}
-        plain = [p for p in self.potential.parameters() if p.requires_grad and id(p) not in ours]
-        groups = [{"params": plain, "weight_decay": 0.0}]
-        if decayed:
-            groups.append({"params": decayed, "weight_decay": settings.correction_weight_decay})
-        optimizer = torch.optim.AdamW(groups, settings.learning_rate)
+        decay, rates = settings.correction_weight_decay, self._context.task.rates
+        groups = optimizer_groups(self.potential, rates, settings.learning_rate, decay)
+        optimizer = torch.optim.AdamW(groups)
         if settings.schedule == "plateau":
             plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.plateau_patience)
             return {

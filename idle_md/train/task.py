@@ -1,6 +1,6 @@
 """From a configuration to what a fit needs: labels, splits, reference energies, a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,9 @@ from idle_md.data import (
     split,
 )
 from idle_md.nn import PaiNN, Potential
-from idle_md.train.config import IdleConfig, TrainConfig
+from idle_md.train.config import TrainConfig
+from idle_md.train.delta import explicit_difference
+from idle_md.train.method import DeltaConfig, IdleConfig
 from idle_md.train.objective import Objective
 from idle_md.train.sampling import BatchStream, Indices
 
@@ -28,6 +30,7 @@ class Task:
 
     ``splits`` are indices into ``store``; ``tensors`` holds only the labels that the configuration
     allows in training and validation, while ``store`` keeps them all for the final evaluation.
+    ``rates`` are factors on the learning rate by parameter group, 1 where not named.
     """
 
     config: TrainConfig
@@ -38,6 +41,7 @@ class Task:
     objective: Objective
     stream: BatchStream
     label_counts: dict[str, dict[str, dict[str, int]]]
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 def build_task(config: TrainConfig) -> Task:
@@ -49,6 +53,8 @@ def build_task(config: TrainConfig) -> Task:
         If the data set lacks a fidelity, kind of label, or enough labels for a budget.
     """
     store = load(config.data.store)
+    if isinstance(config.method, DeltaConfig):
+        store = explicit_difference(store, config.target, config.method.low_level)
     _check_labels(config, store)
     splits = split(store, **config.data.split.model_dump())
     allowed = allowed_labels(config, store, splits)

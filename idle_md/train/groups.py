@@ -1,0 +1,80 @@
+"""Named groups of parameters, and what the optimiser makes of them."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from idle_md.nn import Potential
+
+SCALE_SHIFT = "scale_shift"
+
+
+def parameter_groups(potential: Potential) -> dict[str, list[nn.Parameter]]:
+    """Return the parameters by named group.
+
+    ``scale_shift`` holds the scales and constants of the heads, ``readout`` the rest of them,
+    ``interaction_k`` the k-th member of the backbone's module lists, counted from 1; everything
+    else goes by the name of its module, such as ``embedding``.
+    """
+    groups: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in potential.named_parameters():
+        groups.setdefault(_group_of(name), []).append(parameter)
+    return groups
+
+
+def _group_of(name: str) -> str:
+    owner, *path = name.split(".")
+    if owner == "heads":
+        is_shift = path[0] == "scale" or (path[0], path[-1]) == ("output", "bias")
+        return SCALE_SHIFT if is_shift else "readout"
+    numbers = [part for part in path if part.isdigit()]
+    return f"interaction_{int(numbers[0]) + 1}" if numbers else path[0]
+
+
+def known_group(groups: dict[str, list[nn.Parameter]], name: str) -> list[nn.Parameter]:
+    """Return a group by name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; suggests the nearest and lists all.
+    """
+    if name not in groups:
+        near = difflib.get_close_matches(name, list(groups), n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"unknown parameter group {name!r}, did you mean {near!r}? There are "
+            + ", ".join(groups)
+        )
+    return groups[name]
+
+
+def optimizer_groups(
+    potential: Potential, rates: Mapping[str, float], learning_rate: float, correction_decay: float
+) -> list[dict[str, Any]]:
+    """Return the optimiser's parameter groups: trained parameters by rate and weight decay.
+
+    Parameters
+    ----------
+    potential
+        The model; what does not require a gradient is left out.
+    rates
+        Factors on the learning rate by named group, 1 where not named.
+    learning_rate
+        The rate that they multiply.
+    correction_decay
+        Weight decay of correction heads; nothing else has any.
+    """
+    heads = potential.heads
+    corrections = {id(p) for f in heads.correction_on for p in heads.output[f].parameters()}
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameters in parameter_groups(potential).items():
+        for parameter in parameters:
+            if parameter.requires_grad:
+                decay = correction_decay if id(parameter) in corrections else 0.0
+                found.setdefault((rates.get(name, 1.0), decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate * learning_rate, "weight_decay": decay}
+        for (rate, decay), parameters in found.items()
+    ]

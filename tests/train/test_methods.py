@@ -1,0 +1,173 @@
+"""Methods that train twice, and explicit delta learning."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from idle_md.data import Store
+from idle_md.nn import load_checkpoint
+from idle_md.train import parse_config, train
+from idle_md.train.delta import explicit_difference
+from idle_md.train.evaluation import evaluate_file, potential_predictor, predict_all
+from idle_md.train.finetune import start_finetuning
+from idle_md.train.groups import parameter_groups
+from idle_md.train.method import FinetuneConfig, TransferConfig
+from idle_md.train.run import finetune_stage
+from idle_md.train.task import Task, build_task
+
+FINETUNE = {"budget": {"steps": 40, "validate_every": 10}, "learning_rate": 1e-3}
+
+
+def transfer(settings: dict[str, Any], **finetune: Any) -> dict[str, Any]:
+    method = {"name": "transfer", "source": "gfn2", "finetune": {**FINETUNE, **finetune}}
+    return {**settings, "method": method}
+
+
+@pytest.fixture(scope="module")
+def pretrained(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A low-level model; the configuration of conftest.settings on gfn2 alone."""
+    out = tmp_path_factory.mktemp("pretrained") / "run"
+    settings = {
+        "out": str(out),
+        "target": "gfn2",
+        "labels": {"gfn2": ["energy", "forces"]},
+        "method": "single",
+        "data": {"store": str(small_store), "split": {"validation": 0.3}},
+        "backbone": {"features": 16, "cutoff": 4.0, "n_radial": 6},
+        "head_hidden": 8,
+        "batch": {"size": 8},
+        "optimizer": {"learning_rate": 1e-2, "warmup_steps": 5, "ema_decay": 0.9},
+        "budget": {"steps": 150, "validate_every": 25},
+        "threads": 1,
+    }
+    return train(parse_config(settings)) / "best.ckpt"
+
+
+def started(settings: dict[str, Any], pretrained: Path, **finetune: Any) -> Task:
+    config = parse_config(transfer(settings, **finetune))
+    assert isinstance(config.method, TransferConfig)
+    task = build_task(finetune_stage(config, config.method.finetune))
+    source, _ = load_checkpoint(pretrained)
+    start_finetuning(task, source, "gfn2", config.method.finetune)
+    return task
+
+
+def test_copied_head_starts_as_the_source_plus_a_shift(
+    settings: dict[str, Any], pretrained: Path
+) -> None:
+    task = started(settings, pretrained)
+    source, _ = load_checkpoint(pretrained)
+    energies, forces = predict_all(potential_predictor(task.potential, "wb97x"), task.tensors)
+    before, forces_before = predict_all(potential_predictor(source, "gfn2"), task.tensors)
+    counts = task.store.element_counts(source.backbone.elements)
+    shift = (task.potential.reference_energies - source.reference_energies)[
+        source.backbone.elements, 0
+    ]
+    np.testing.assert_allclose(energies - before, counts @ shift.numpy(), atol=1e-6)
+    np.testing.assert_allclose(forces, forces_before, atol=1e-5)
+    labels = task.tensors.energies[:, 0].numpy()
+    seen = ~np.isnan(labels) & np.isin(np.arange(len(labels)), task.splits["train"])
+    residual = (labels - energies)[seen]
+    assert np.abs(counts[seen].T @ residual).max() < 1e-4  # least squares: nothing left to fit
+
+
+def test_frozen_groups_stay_bit_identical(settings: dict[str, Any], pretrained: Path) -> None:
+    method = transfer(settings, rates={"embedding": 0, "interaction_1": 0, "readout": 0.5})
+    method["method"]["checkpoint"] = str(pretrained)
+    run = train(parse_config(method))
+    before = parameter_groups(started(settings, pretrained).potential)
+    after = parameter_groups(load_checkpoint(run / "best.ckpt")[0])
+    changed = {
+        name: any(not torch.equal(a, b) for a, b in zip(after[name], before[name], strict=True))
+        for name in before
+    }
+    assert changed == {
+        "embedding": False,
+        "interaction_1": False,
+        "interaction_2": True,
+        "readout": True,
+        "scale_shift": False,
+    }
+
+
+def test_rates_and_reset_act_on_named_groups(settings: dict[str, Any], pretrained: Path) -> None:
+    task = started(
+        settings, pretrained, rates={"interaction_2": 0.1, "scale_shift": 2.0}, reset=["readout"]
+    )
+    groups = parameter_groups(task.potential)
+    assert all(parameter.requires_grad for parameter in groups["scale_shift"])
+    assert (task.rates["interaction_2"], task.rates["scale_shift"]) == (0.1, 2.0)
+    assert task.rates["embedding"] == 1.0
+    copied = parameter_groups(started(settings, pretrained).potential)
+    assert not torch.equal(groups["readout"][0], copied["readout"][0])
+    assert torch.equal(groups["embedding"][0], copied["embedding"][0])
+
+
+def test_new_head(settings: dict[str, Any], pretrained: Path) -> None:
+    task = started(settings, pretrained, head="new")
+    copied = started(settings, pretrained)
+    for name, same in (("embedding", True), ("interaction_2", True), ("readout", False)):
+        pair = (parameter_groups(t.potential)[name][0] for t in (task, copied))
+        assert torch.equal(*pair) is same
+
+
+def test_transfer_trains_twice_and_resumes_between(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse_config(transfer(settings))
+    run = train(config)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["test"]) == {"wb97x"}
+    assert set(json.loads((run / "pretrain/metrics.json").read_text())["test"]) == {"gfn2"}
+    (run / "metrics.json").unlink()
+    before = (run / "pretrain/best.ckpt").stat().st_mtime_ns
+    train(config, resume=True)
+    assert (run / "pretrain/best.ckpt").stat().st_mtime_ns == before
+    assert json.loads((run / "metrics.json").read_text())["test"] == metrics["test"]
+
+
+def test_idle_and_finetune_starts_from_the_joint_model(settings: dict[str, Any]) -> None:
+    finetune = {**FINETUNE, "budget": {"steps": 1, "validate_every": 1}, "learning_rate": 1e-12}
+    settings["method"] = {"name": "idle", "finetune": finetune}
+    run = train(parse_config(settings))
+    joint = json.loads((run / "pretrain/metrics.json").read_text())["test"]["wb97x"]
+    tuned = json.loads((run / "metrics.json").read_text())["test"]["wb97x"]
+    key = "force_mae_mev_per_angstrom"
+    assert tuned[key] == pytest.approx(joint[key], rel=1e-4)
+
+
+def test_delta_learns_the_difference(settings: dict[str, Any], tmp_path: Path) -> None:
+    settings["method"] = {"name": "delta", "low_level": "gfn2"}
+    settings["labels"] = {"wb97x": ["energy", "forces"]}
+    run = train(parse_config(settings))
+    found = evaluate_file(run / "best.ckpt", settings["data"]["store"])
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test"]["wb97x"] == pytest.approx(found["test"]["wb97x"])
+    store = Store.read(settings["data"]["store"])
+    difference = explicit_difference(store, "wb97x", "gfn2")
+    labels = difference.labels_of("wb97x")
+    known = ~np.isnan(labels.energy)
+    total = labels.energy[known] + store.labels_of("gfn2").energy[known]
+    np.testing.assert_allclose(total, store.labels_of("wb97x").energy[known])
+    assert load_checkpoint(run / "best.ckpt")[1]["delta_on"] == "gfn2"
+    assert metrics["test"]["wb97x"]["force_mae_mev_per_angstrom"] < 300
+
+
+def test_misuse(settings: dict[str, Any], pretrained: Path, small_store: Path) -> None:
+    without = {**transfer(settings), "labels": {"wb97x": ["energy"]}}
+    with pytest.raises(ValueError, match=r"method\.source is 'gfn2'.*add `gfn2:"):
+        train(parse_config(without))
+    with pytest.raises(ValueError, match=r"unknown parameter group 'embeding'.*'embedding'"):
+        started(settings, pretrained, rates={"embeding": 0})
+    with pytest.raises(ValueError, match="unknown fidelity 'ccsd'"):
+        start_finetuning(
+            started(settings, pretrained), load_checkpoint(pretrained)[0], "ccsd", FinetuneConfig()
+        )
+    with pytest.raises(ValueError, match="are both 'gfn2'"):
+        explicit_difference(Store.read(small_store), "gfn2", "gfn2")
+    with pytest.raises(ValueError, match=r"method\.finetune\.rate.*did you mean 'rates'"):
+        parse_config(transfer(settings, rate={}))

@@ -18,10 +18,13 @@ def train(
     """Train a potential; the run folder `out` ends with best.ckpt and metrics.json."""
     from rich.console import Console
 
-    from idle_md.train import load_config
+    from idle_md.train import diagnose, load_config
     from idle_md.train import train as run
 
     console = Console()
-    out = run(load_config(config, overrides or []), resume=resume, console=console)
+    settings = load_config(config, overrides or [])
+    out = run(settings, resume=resume, console=console)
+    if settings.diagnose:
+        diagnose(settings, settings.diagnose, resume, console)
     console.print(f"Errors on test data are in {out / 'metrics.json'}; next:")
     console.print(f"  idle-md export {out / 'best.ckpt'} -o model.pt", highlight=False)

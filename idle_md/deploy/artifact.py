@@ -6,19 +6,20 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
-from idle_md.deploy.core import DeployedCore, extract
+from idle_md.deploy.committee import CommitteeCore
+from idle_md.deploy.core import DeployedCore
 from idle_md.deploy.metadata import FORMAT_VERSION, Metadata
 from idle_md.deploy.model import DeployedModel
 from idle_md.fidelity import LevelOfTheory
 from idle_md.files import replacing
-from idle_md.nn import Potential, load_checkpoint
+from idle_md.nn import Potential
 
 METADATA_FILE = "idle_md.json"
 NOT_HASHED = (f"extra/{METADATA_FILE}", ".data/serialization_id")
@@ -26,25 +27,29 @@ NOT_HASHED = (f"extra/{METADATA_FILE}", ".data/serialization_id")
 
 
 def describe(
-    potential: Potential,
+    potential: Potential | Sequence[Potential],
     fidelity: str,
     level_of_theory: LevelOfTheory | None = None,
     label_counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None,
     test_errors: Mapping[str, Mapping[str, float | None]] | None = None,
 ) -> Metadata:
-    """Return the metadata of one fidelity of a potential.
+    """Return the metadata of one fidelity of a potential or a committee.
 
     Parameters
     ----------
     potential, fidelity
-        What is deployed.
+        What is deployed; several potentials are the members of a committee.
     level_of_theory, label_counts, test_errors
         Where it comes from and how good it is, see :class:`Metadata`.
     """
+    members = [potential] if isinstance(potential, Potential) else list(potential)
+    potential = members[0]
     backbone = potential.backbone
-    references = potential.reference_energies[:, potential.column(fidelity)].tolist()
+    columns = [member.reference_energies[:, member.column(fidelity)] for member in members]
+    references = torch.stack(columns).mean(0).tolist()
     return Metadata(
         fidelity=fidelity,
+        members=len(members),
         level_of_theory=level_of_theory,
         elements=backbone.elements,
         cutoff_angstrom=backbone.cutoff,
@@ -59,7 +64,7 @@ def describe(
     )
 
 
-def save(core: DeployedCore, path: str | Path, metadata: Metadata) -> None:
+def save(core: DeployedCore | CommitteeCore, path: str | Path, metadata: Metadata) -> None:
     """Write a core and its metadata to one file, whole or not at all.
 
     Raises
@@ -198,40 +203,3 @@ def _checked_metadata(content: bytes, path: Path) -> Metadata:
         return Metadata.model_validate(described)
     except ValidationError as error:
         raise ValueError(f"the metadata of {path} cannot be used: {error}") from error
-
-
-def export_checkpoint(checkpoint: str | Path, fidelity: str | None, path: str | Path) -> Metadata:
-    """Export one fidelity of a training run's checkpoint; None is the target of that run.
-
-    Label counts and the level of theory come from the checkpoint, test errors from the
-    ``metrics.json`` beside it, where there is one.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such checkpoint.
-    ValueError
-        If it cannot be read or has no such fidelity.
-    OSError
-        If the file cannot be written.
-    """
-    potential, training = load_checkpoint(checkpoint)
-    fidelity = fidelity or str(training["target"])
-    core = extract(potential, fidelity)
-    metadata = describe(
-        potential,
-        fidelity,
-        training.get("levels", {}).get(fidelity),
-        training.get("label_counts"),
-        _test_errors(Path(checkpoint).with_name("metrics.json"), fidelity),
-    )
-    save(core, path, metadata)
-    return metadata
-
-
-def _test_errors(metrics: Path, fidelity: str) -> dict[str, dict[str, float | None]]:
-    if not metrics.is_file():
-        return {}
-    errors = json.loads(metrics.read_text())
-    roles = [role for role in ("test", "ood") if fidelity in errors.get(role, {})]
-    return {role: errors[role][fidelity] for role in roles}

@@ -21,6 +21,8 @@ class Metadata(BaseModel):
     """Version of the file format."""
     fidelity: str
     """Name of the fidelity whose head was kept."""
+    members: int = 1
+    """Number of models in the file; from two on it is a committee, which gives their mean."""
     level_of_theory: LevelOfTheory | None = None
     """What that fidelity's labels were calculated with, where known."""
     elements: list[int]

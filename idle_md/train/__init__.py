@@ -1,6 +1,7 @@
 """Training: configuration, objective, methods, the fit loop and evaluation."""
 
 from idle_md.train.config import TrainConfig, load_config, parse_config
+from idle_md.train.diagnosis import diagnose
 from idle_md.train.run import train
 
-__all__ = ["TrainConfig", "load_config", "parse_config", "train"]
+__all__ = ["TrainConfig", "diagnose", "load_config", "parse_config", "train"]

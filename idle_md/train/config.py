@@ -95,6 +95,10 @@ class TrainConfig(Section):
     batch: BatchConfig = BatchConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     budget: BudgetConfig = BudgetConfig()
+    diagnose: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="seeds of a comparison with the target's labels alone afterwards; 0 for none",
+    )
     seed: int = 0
     threads: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="CPU threads; default: what PyTorch chooses"
@@ -104,6 +108,18 @@ class TrainConfig(Section):
     @classmethod
     def _method_by_one_word(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("diagnose", mode="before")
+    @classmethod
+    def _three_seeds_by_default(cls, value: Any) -> Any:
+        return {True: 3, False: 0}[value] if isinstance(value, bool) else value
+
+    @field_validator("diagnose")
+    @classmethod
+    def _one_seed_has_no_interval(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("an interval needs two seeds or more")
+        return value
 
     @model_validator(mode="after")
     def _fidelities_agree(self) -> "TrainConfig":

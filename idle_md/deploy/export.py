@@ -1,0 +1,95 @@
+"""From checkpoints of training runs to the file that is deployed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from idle_md.deploy.artifact import describe, save
+from idle_md.deploy.committee import extract_committee
+from idle_md.deploy.core import extract
+from idle_md.deploy.metadata import Metadata
+from idle_md.nn import load_checkpoint
+
+CHECKPOINT = "best.ckpt"
+
+
+def export_checkpoint(
+    checkpoint: str | Path | Sequence[str | Path], fidelity: str | None, path: str | Path
+) -> Metadata:
+    """Export one fidelity of a checkpoint, or of several as one committee.
+
+    Label counts and the level of theory come from the checkpoints, where these agree. Test errors
+    come from the ``metrics.json`` beside a checkpoint; a committee's from the one of the run folder
+    whose members it is made of.
+
+    Parameters
+    ----------
+    checkpoint
+        One or several checkpoints. A run folder stands for its ``best.ckpt``, or for those of all
+        its subfolders ``member-0``, ``member-1``, ...
+    fidelity
+        What is kept; None is the target of the run, of the first of several.
+    path
+        File to write.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If one cannot be read or has no such fidelity, or members do not fit together, see
+        :func:`~idle_md.deploy.extract_committee`.
+    OSError
+        If the file cannot be written.
+    """
+    given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
+    checkpoints = [member for entry in given for member in _checkpoints(Path(entry))]
+    loaded = [load_checkpoint(member) for member in checkpoints]
+    potentials, trainings = [p for p, _ in loaded], [training for _, training in loaded]
+    fidelity = fidelity or str(trainings[0]["target"])
+    metadata = describe(
+        potentials,
+        fidelity,
+        _shared([training.get("levels", {}).get(fidelity) for training in trainings]),
+        _shared([training.get("label_counts") for training in trainings]),
+        _test_errors(_metrics(checkpoints), fidelity),
+    )
+    if len(potentials) == 1:
+        save(extract(potentials[0], fidelity), path, metadata)
+    else:
+        names = [str(member) for member in checkpoints]
+        save(extract_committee(potentials, fidelity, names), path, metadata)
+    return metadata
+
+
+def _checkpoints(entry: Path) -> list[Path]:
+    """Return a checkpoint, or those that a run folder holds."""
+    return _of_members(entry) or [entry / CHECKPOINT] if entry.is_dir() else [entry]
+
+
+def _of_members(folder: Path) -> list[Path]:
+    numbers = [entry.name.removeprefix("member-") for entry in folder.glob("member-*")]
+    return [folder / f"member-{k}" / CHECKPOINT for k in sorted(map(int, numbers))]
+
+
+def _metrics(checkpoints: list[Path]) -> Path | None:
+    """Return the file with the errors of just these checkpoints together, if they are a run."""
+    if len(checkpoints) == 1:
+        return checkpoints[0].with_name("metrics.json")
+    folder = checkpoints[0].parent.parent
+    complete = sorted(checkpoints) == sorted(_of_members(folder))
+    return folder / "metrics.json" if complete else None
+
+
+def _shared(values: Sequence[Any]) -> Any:
+    """Return what all members say, or None where they differ."""
+    return values[0] if all(value == values[0] for value in values) else None
+
+
+def _test_errors(metrics: Path | None, fidelity: str) -> dict[str, dict[str, float | None]]:
+    if metrics is None or not metrics.is_file():
+        return {}
+    errors = json.loads(metrics.read_text())
+    roles = [role for role in ("test", "ood") if fidelity in errors.get(role, {})]
+    return {role: errors[role][fidelity] for role in roles}

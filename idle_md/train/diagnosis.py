@@ -1,0 +1,100 @@
+"""Is the low level helping? The same training with and without it, over several seeds."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+from rich.console import Console
+from scipy.stats import t as student
+
+from idle_md.files import replacing
+from idle_md.nn import load_checkpoint
+from idle_md.train.config import TrainConfig
+from idle_md.train.method import SingleConfig
+from idle_md.train.run import train
+
+CONFIDENCE = 0.95
+
+
+class Diagnosis(BaseModel):
+    """Target validation errors with and without the other fidelities, and what they say."""
+
+    verdict: str
+    """``helped``, ``hurt`` or ``made no clear difference``."""
+    ratio: float
+    """Geometric mean of the error with the low level over the error without it."""
+    ratio_low: float
+    ratio_high: float
+    """Its 95% confidence interval by Student's t over seeds."""
+    seeds: list[int]
+    with_low_level: list[float]
+    without: list[float]
+    """Best validation score of each seed, see ``FitModule.score``."""
+
+    def __str__(self) -> str:
+        interval = f"{self.ratio_low:.2f} to {self.ratio_high:.2f} at 95%"
+        return (
+            f"The low level {self.verdict}: the target's validation error is {self.ratio:.2f} "
+            f"({interval}, {len(self.seeds)} seeds) times that of the target's labels alone."
+        )
+
+
+def control(config: TrainConfig) -> TrainConfig:
+    """Return the single-fidelity control of a training: same labels of the target, same budget."""
+    return config.model_copy(update={"method": SingleConfig()})
+
+
+def diagnose(config: TrainConfig, seeds: int, resume: bool, console: Console | None) -> Diagnosis:
+    """Train with and without the low level and write ``diagnosis.json`` to the run folder.
+
+    Every training has a subfolder of ``diagnosis`` of its own; finished ones are not repeated.
+
+    Parameters
+    ----------
+    config
+        Of a multi-fidelity method.
+    seeds
+        Trainings of each kind, two or more, with the seeds that follow ``config.seed``.
+    resume
+        Whether trainings that were stopped may be continued.
+    console
+        Where to show progress; None for silence.
+
+    Raises
+    ------
+    ValueError
+        If the method uses the target alone, so that there is nothing to compare.
+    """
+    if isinstance(config.method, SingleConfig):
+        raise ValueError("diagnose compares a method with `single`: choose another method")
+    numbers = [config.seed + k for k in range(seeds)]
+    scores: dict[str, list[float]] = {"with": [], "without": []}
+    for seed in numbers:
+        for name, variant in (("with", config), ("without", control(config))):
+            out = config.out / "diagnosis" / f"{name}-{seed}"
+            one = variant.model_copy(update={"out": out, "seed": seed, "diagnose": 0})
+            if not (out / "metrics.json").is_file():
+                train(one, resume=resume and (out / "config.yaml").is_file(), console=console)
+            scores[name].append(load_checkpoint(out / "best.ckpt")[1]["validation"]["score"])
+    diagnosis = judge(numbers, scores["with"], scores["without"])
+    with replacing(config.out / "diagnosis.json") as temporary:
+        temporary.write_text(json.dumps(diagnosis.model_dump(), indent=2))
+    if console is not None:
+        console.print(str(diagnosis))
+    return diagnosis
+
+
+def judge(seeds: list[int], with_low_level: list[float], without: list[float]) -> Diagnosis:
+    """Compare errors seed by seed; the interval is that of the mean logarithm of their ratio."""
+    logarithms = np.log(np.asarray(with_low_level) / np.asarray(without))
+    mean, count = float(logarithms.mean()), len(logarithms)
+    spread = float(logarithms.std(ddof=1)) / math.sqrt(count)
+    half = float(student.ppf(0.5 + 0.5 * CONFIDENCE, count - 1)) * spread
+    low, high = math.exp(mean - half), math.exp(mean + half)
+    verdict = "helped" if high < 1.0 else "hurt" if low > 1.0 else "made no clear difference"
+    values: dict[str, Any] = {"ratio": math.exp(mean), "ratio_low": low, "ratio_high": high}
+    return Diagnosis(
+        verdict=verdict, seeds=seeds, with_low_level=with_low_level, without=without, **values
+    )

@@ -48,3 +48,17 @@ def model_file(make_potential, tmp_path_factory) -> Callable[..., Path]:
         return path
 
     return export
+
+
+@pytest.fixture(scope="session")
+def committee_file(make_potential, tmp_path_factory) -> Callable[..., Path]:
+    """Export random potentials as a committee; member k is ``make_potential(seed=k)``."""
+
+    def export(members: int = 3, **settings) -> Path:
+        potentials = [make_potential(seed=k, **settings) for k in range(members)]
+        path = tmp_path_factory.mktemp("models") / "committee.pt"
+        core = deploy.extract_committee(potentials, "high")
+        deploy.save(core, path, deploy.describe(potentials, "high"))
+        return path
+
+    return export

@@ -7,7 +7,9 @@ import typer
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="best.ckpt of a run folder.")],
+    checkpoint: Annotated[
+        list[Path], typer.Argument(help="best.ckpt or run folder; several make a committee.")
+    ],
     fidelity: Annotated[
         str | None, typer.Option(help="Level whose head is kept; default: the run's target.")
     ] = None,
@@ -15,10 +17,11 @@ def export(
         "model.pt"
     ),
 ) -> None:
-    """Write one fidelity of a checkpoint to a model file that every engine loads."""
+    """Write one fidelity of a checkpoint, or of several, to a model file for every engine."""
     from idle_md.deploy import export_checkpoint
 
     metadata = export_checkpoint(checkpoint, fidelity, output)
     level = metadata.level_of_theory
     title = f" ({level.title})" if level else ""
-    typer.echo(f"{output}: {metadata.fidelity}{title}, cutoff {metadata.cutoff_angstrom:g} Å")
+    size = f", committee of {metadata.members}" if metadata.members > 1 else ""
+    typer.echo(f"{output}: {metadata.fidelity}{title}, cutoff {metadata.cutoff_angstrom:g} Å{size}")

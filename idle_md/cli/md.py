@@ -42,6 +42,14 @@ def md(
     interval: Annotated[int, typer.Option(min=1, help="Steps between frames.")] = 100,
     minimize: Annotated[bool, typer.Option("--minimize", help="Relax the start first.")] = False,
     trajectory: Annotated[Path | None, typer.Option(help="File to write: .xyz or .dcd.")] = None,
+    max_spread: Annotated[
+        float | None,
+        typer.Option(help="Stop where a committee's forces spread by more than this, eV/Å."),
+    ] = None,
+    spread_file: Annotated[
+        Path | None,
+        typer.Option(help="CSV file for a committee's spread; spread.csv with --max-spread."),
+    ] = None,
     backend: Annotated[Backend, typer.Option(help="How OpenMM runs it.")] = Backend.auto,
     platform: Annotated[str | None, typer.Option(help="OpenMM platform.")] = None,
     threads: Annotated[
@@ -74,6 +82,8 @@ def md(
             interval=interval,
             minimize=minimize,
             trajectory=trajectory,
+            spread_threshold=max_spread,
+            spread_file=spread_file,
             backend=backend.value,
             platform=platform,
             threads=threads,

@@ -15,16 +15,20 @@ def train(
         bool, typer.Option("--resume", help="Continue a stopped run exactly where it was saved.")
     ] = False,
 ) -> None:
-    """Train a potential; the run folder `out` ends with best.ckpt and metrics.json."""
+    """Train a potential or a committee; `out` ends with best.ckpt and metrics.json."""
     from rich.console import Console
 
-    from idle_md.train import diagnose, load_config
+    from idle_md.train import diagnose, load_config, train_ensemble
     from idle_md.train import train as run
 
     console = Console()
     settings = load_config(config, overrides or [])
-    out = run(settings, resume=resume, console=console)
+    if settings.ensemble > 1:
+        out = model = train_ensemble(settings, settings.ensemble, resume, console)
+    else:
+        out = run(settings, resume=resume, console=console)
+        model = out / "best.ckpt"
     if settings.diagnose:
         diagnose(settings, settings.diagnose, resume, console)
     console.print(f"Errors on test data are in {out / 'metrics.json'}; next:")
-    console.print(f"  idle-md export {out / 'best.ckpt'} -o model.pt", highlight=False)
+    console.print(f"  idle-md export {model} -o model.pt", highlight=False)

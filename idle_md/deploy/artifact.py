@@ -32,6 +32,7 @@ def describe(
     level_of_theory: LevelOfTheory | None = None,
     label_counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None,
     test_errors: Mapping[str, Mapping[str, float | None]] | None = None,
+    delta_on: str | None = None,
 ) -> Metadata:
     """Return the metadata of one fidelity of a potential or a committee.
 
@@ -39,8 +40,8 @@ def describe(
     ----------
     potential, fidelity
         What is deployed; several potentials are the members of a committee.
-    level_of_theory, label_counts, test_errors
-        Where it comes from and how good it is, see :class:`Metadata`.
+    level_of_theory, label_counts, test_errors, delta_on
+        Where it comes from, how good it is and what must be added, see :class:`Metadata`.
     """
     members = [potential] if isinstance(potential, Potential) else list(potential)
     potential = members[0]
@@ -58,6 +59,7 @@ def describe(
         reference_energies_ev={z: references[z] for z in backbone.elements},
         backbone=potential.hyperparameters["backbone"],
         head_widths=[backbone.features, potential.hidden, 1],
+        delta_on=delta_on,
         label_counts=label_counts or {},  # type: ignore[arg-type]
         test_errors=test_errors or {},  # type: ignore[arg-type]
         versions={"idle_md": importlib.metadata.version("idle-md"), "torch": torch.__version__},

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from idle_md.deploy.artifact import describe, save
-from idle_md.deploy.committee import extract_committee
-from idle_md.deploy.core import extract
+from idle_md.deploy.committee import CommitteeCore, extract_committee
+from idle_md.deploy.core import DeployedCore, extract
 from idle_md.deploy.metadata import Metadata
 from idle_md.nn import load_checkpoint
 
@@ -48,18 +48,20 @@ def export_checkpoint(
     loaded = [load_checkpoint(member) for member in checkpoints]
     potentials, trainings = [p for p, _ in loaded], [training for _, training in loaded]
     fidelity = fidelity or str(trainings[0]["target"])
+    core: DeployedCore | CommitteeCore
+    if len(potentials) == 1:
+        core = extract(potentials[0], fidelity)
+    else:
+        core = extract_committee(potentials, fidelity, [str(member) for member in checkpoints])
     metadata = describe(
         potentials,
         fidelity,
         _shared([training.get("levels", {}).get(fidelity) for training in trainings]),
         _shared([training.get("label_counts") for training in trainings]),
         _test_errors(_metrics(checkpoints), fidelity),
+        _shared([training.get("delta_on") for training in trainings]),
     )
-    if len(potentials) == 1:
-        save(extract(potentials[0], fidelity), path, metadata)
-    else:
-        names = [str(member) for member in checkpoints]
-        save(extract_committee(potentials, fidelity, names), path, metadata)
+    save(core, path, metadata)
     return metadata
 
 
@@ -69,8 +71,9 @@ def _checkpoints(entry: Path) -> list[Path]:
 
 
 def _of_members(folder: Path) -> list[Path]:
-    numbers = [entry.name.removeprefix("member-") for entry in folder.glob("member-*")]
-    return [folder / f"member-{k}" / CHECKPOINT for k in sorted(map(int, numbers))]
+    names = [entry.name.removeprefix("member-") for entry in folder.glob("member-*")]
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    return [folder / f"member-{k}" / CHECKPOINT for k in numbers]
 
 
 def _metrics(checkpoints: list[Path]) -> Path | None:

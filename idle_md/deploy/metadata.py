@@ -41,6 +41,8 @@ class Metadata(BaseModel):
     """Name and settings of the backbone."""
     head_widths: list[int]
     """Inputs, hidden units and outputs of the head."""
+    delta_on: str | None = None
+    """Fidelity whose live energies and forces must be added: the model is a difference."""
     label_counts: dict[str, dict[str, dict[str, int]]] = {}
     """Labels used, by fidelity, split and kind."""
     test_errors: dict[str, dict[str, float | None]] = {}

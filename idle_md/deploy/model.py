@@ -33,6 +33,22 @@ class DeployedModel:
     device: torch.device
     dtype: torch.dtype
 
+    def check_complete(self) -> None:
+        """Check that the model gives a potential on its own.
+
+        Raises
+        ------
+        ValueError
+            If it is an explicit difference that needs a live low level; names the alternative.
+        """
+        low = self.metadata.delta_on
+        if low is not None:
+            raise ValueError(
+                f"this model is the difference between {self.metadata.fidelity} and a live {low} "
+                "calculation, which only the ASE calculator adds: train with `method: idle`, "
+                "whose model needs no low level at inference"
+            )
+
     def check_elements(self, numbers: Sequence[int], atoms: Sequence[int] | None = None) -> None:
         """Check that the model knows all elements of a system.
 
@@ -81,11 +97,44 @@ class DeployedModel:
         species, edge_index, vectors = self.inputs(numbers, positions, cell, pbc)
         with torch.no_grad():
             energies, gradients = self.core(species, edge_index, vectors, len(species))
-        gradients = gradients.double()
-        forces = gradients.new_zeros((len(species), 3))
-        forces.index_add_(0, edge_index[0], gradients)
-        forces.index_add_(0, edge_index[1], gradients, alpha=-1.0)
-        return float(energies.sum()), forces.cpu().numpy()
+        return float(energies.sum()), _forces(gradients, edge_index, len(species)).cpu().numpy()
+
+    def evaluate_members(
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: bool | Sequence[bool] = False,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return every member's energy (M,) in eV and forces (M, N, 3) in eV/angstrom.
+
+        Their means are what :meth:`evaluate` returns, which has the same parameters.
+
+        Raises
+        ------
+        ValueError
+            If the model is no committee.
+        """
+        self.check_committee()
+        species, edge_index, vectors = self.inputs(numbers, positions, cell, pbc)
+        with torch.no_grad():
+            energies, gradients = self.core.members(species, edge_index, vectors, len(species))
+        forces = torch.stack([_forces(member, edge_index, len(species)) for member in gradients])
+        return energies.sum(0).cpu().numpy(), forces.cpu().numpy()
+
+    def check_committee(self) -> None:
+        """Check that the model has members that can disagree.
+
+        Raises
+        ------
+        ValueError
+            If it has one member alone.
+        """
+        if self.metadata.members == 1:
+            raise ValueError(
+                "the model is no committee, so it has no spread: train one with `ensemble: 4`, or "
+                "export several checkpoints into one file (`idle-md export A.ckpt B.ckpt ...`)"
+            )
 
     def inputs(
         self,
@@ -104,6 +153,14 @@ class DeployedModel:
             torch.from_numpy(pairs).to(self.device),
             torch.from_numpy(vectors).to(self.device, self.dtype),
         )
+
+
+def _forces(gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
+    """Return forces (N, 3) in float64 of edge gradients (E, 3)."""
+    gradients = gradients.double()
+    forces = gradients.new_zeros((n_atoms, 3))
+    forces.index_add_(0, edge_index[0], gradients)
+    return forces.index_add_(0, edge_index[1], gradients, alpha=-1.0)
 
 
 def _symbol(number: int) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import ase
 import numpy as np
@@ -16,13 +15,20 @@ from ase.cell import Cell
 from numpy.typing import NDArray
 from openmm import unit
 
-from idle_md.deploy import DeployedModel
+from idle_md.deploy import DeployedModel, load
 from idle_md.engines.memory import keep_freed_memory
-from idle_md.engines.openmm import Backend, backend_of, create_force
+from idle_md.engines.openmm import Backend, SpreadReporter, backend_of, create_force
+from idle_md.engines.system import (
+    Ensemble,
+    find_platform,
+    make_barostat,
+    make_integrator,
+    make_system,
+    openmm_seed,
+)
 from idle_md.engines.trajectory import Writer, writing_trajectory
 from idle_md.units import KJ_PER_MOL
 
-Ensemble = Literal["nve", "nvt", "npt"]
 Progress = Callable[[int, float], None]
 """Called with the number of steps done and the speed so far in ns/day."""
 
@@ -77,6 +83,8 @@ def run_md(
     pressure_bar: float = 1.0,
     minimize: bool = False,
     trajectory: str | Path | None = None,
+    spread_threshold: float | None = None,
+    spread_file: str | Path | None = None,
     backend: Backend = "auto",
     platform: str | None = None,
     threads: int | None = None,
@@ -108,6 +116,10 @@ def run_md(
         Relax the start first.
     trajectory
         Where to write frames, see :func:`~idle_md.engines.trajectory.writing_trajectory`.
+    spread_threshold, spread_file
+        Of a committee: the largest spread of a force in eV/angstrom that the run goes on with,
+        checked at every report, and the file with the spread of every report, ``spread.csv`` if
+        there is only a threshold; see :class:`~idle_md.engines.spread.SpreadReporter`.
     backend
         See :func:`~idle_md.engines.openmm.create_force`.
     platform
@@ -123,22 +135,36 @@ def run_md(
     ------
     ValueError
         If the model does not know an element, the ensemble does not fit the structure, there is no
-        such platform, or the dynamics becomes unstable.
+        such platform, or the dynamics becomes unstable; if a spread is asked of a model that is no
+        committee.
+    SpreadError
+        If the members disagree by more than ``spread_threshold``.
     """
     keep_freed_memory()
+    deployed = model if isinstance(model, DeployedModel) else load(model)
     start = standard_form(atoms)
-    force = create_force(model, start.numbers, backend=backend, periodic=bool(start.pbc.all()))
-    system = _system(start, force)
+    periodic = bool(start.pbc.all())
+    force = create_force(deployed, start.numbers, backend=backend, periodic=periodic)
+    system = make_system(start, force)
     if ensemble == "npt":
-        system.addForce(_barostat(start, pressure_bar, temperature_K, seed))
-    integrator = _integrator(ensemble, temperature_K, friction_per_ps, timestep_fs, seed)
-    context = openmm.Context(system, integrator, *_platform(platform))
+        system.addForce(make_barostat(start, pressure_bar, temperature_K, seed))
+    integrator = make_integrator(ensemble, temperature_K, friction_per_ps, timestep_fs, seed)
+    context = openmm.Context(system, integrator, *find_platform(platform))
+    spread = None
+    if spread_threshold is not None or spread_file is not None:
+        spread = SpreadReporter(
+            spread_file or "spread.csv",
+            interval,
+            deployed,
+            start.numbers,
+            periodic=periodic,
+            threshold=spread_threshold,
+        )
     frames = writing_trajectory(trajectory, interval * timestep_fs) if trajectory else nullcontext()
     with _torch_threads(threads, len(start)), frames as write:
         _initialize(context, start, temperature_K, minimize, seed)
-        reports = _Reports(context, start, write)
+        reports = _Reports(context, start, write, spread)
         speed = _integrate(integrator, reports, steps, interval, timestep_fs, progress)
-    total = np.array(reports.potential) + np.array(reports.kinetic)
     return MDResult(
         backend=backend_of(force),
         platform=context.getPlatform().getName(),
@@ -147,11 +173,7 @@ def run_md(
         times_ps=np.array(reports.times),
         potential_ev=np.array(reports.potential),
         kinetic_ev=np.array(reports.kinetic),
-        nve_drift_mev_per_atom_per_ps=(
-            1e3 * float(np.polyfit(reports.times, total, 1)[0]) / len(start)
-            if ensemble == "nve"
-            else None
-        ),
+        nve_drift_mev_per_atom_per_ps=reports.drift() if ensemble == "nve" else None,
         final=reports.atoms,
     )
 
@@ -181,53 +203,6 @@ def standard_form(atoms: ase.Atoms) -> ase.Atoms:
     return ase.Atoms(atoms.numbers, positions, masses=atoms.get_masses(), cell=cell, pbc=True)
 
 
-def _system(atoms: ase.Atoms, force: openmm.Force) -> openmm.System:
-    system = openmm.System()
-    for mass in atoms.get_masses():
-        system.addParticle(mass)
-    if atoms.pbc.all():
-        system.setDefaultPeriodicBoxVectors(*(atoms.cell.array * unit.angstrom))
-    system.addForce(force)
-    return system
-
-
-def _barostat(
-    atoms: ase.Atoms, pressure_bar: float, temperature_K: float, seed: int
-) -> openmm.MonteCarloBarostat:
-    if not atoms.pbc.all():
-        raise ValueError("ensemble 'npt' needs a periodic structure: use 'nvt' or 'nve'")
-    barostat = openmm.MonteCarloBarostat(pressure_bar, temperature_K)
-    barostat.setRandomNumberSeed(_openmm_seed(seed))
-    return barostat
-
-
-def _integrator(
-    ensemble: Ensemble, temperature_K: float, friction_per_ps: float, timestep_fs: float, seed: int
-) -> openmm.Integrator:
-    step = timestep_fs * unit.femtosecond
-    if ensemble == "nve":
-        return openmm.VerletIntegrator(step)
-    if ensemble not in ("nvt", "npt"):
-        raise ValueError(f"unknown ensemble {ensemble!r}: there are nve, nvt and npt")
-    integrator = openmm.LangevinMiddleIntegrator(temperature_K, friction_per_ps, step)
-    integrator.setRandomNumberSeed(_openmm_seed(seed))
-    return integrator
-
-
-def _openmm_seed(seed: int) -> int:
-    return seed + 1  # OpenMM takes 0 for "choose one"
-
-
-def _platform(name: str | None) -> list[openmm.Platform]:
-    if name is None:
-        return []
-    count = openmm.Platform.getNumPlatforms()
-    known = {p.getName(): p for p in map(openmm.Platform.getPlatform, range(count))}
-    if name not in known:
-        raise ValueError(f"unknown OpenMM platform {name!r}: there are {', '.join(known)}")
-    return [known[name]]
-
-
 @contextmanager
 def _torch_threads(threads: int | None, n_atoms: int) -> Iterator[None]:
     before = torch.get_num_threads()
@@ -244,7 +219,7 @@ def _initialize(
     context.setPositions(atoms.positions * unit.angstrom)
     if minimize:
         openmm.LocalEnergyMinimizer.minimize(context)
-    context.setVelocitiesToTemperature(temperature_K, _openmm_seed(seed))
+    context.setVelocitiesToTemperature(temperature_K, openmm_seed(seed))
     state = context.getState(velocities=True)
     velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
     masses = atoms.get_masses()
@@ -254,10 +229,17 @@ def _initialize(
 
 
 class _Reports:
-    """Energies in eV and the structure at regular steps."""
+    """Energies in eV, the structure and the spread of a committee at regular steps."""
 
-    def __init__(self, context: openmm.Context, atoms: ase.Atoms, write: Writer | None) -> None:
+    def __init__(
+        self,
+        context: openmm.Context,
+        atoms: ase.Atoms,
+        write: Writer | None,
+        spread: SpreadReporter | None,
+    ) -> None:
         self.context = context
+        self.spread = spread
         self.atoms: ase.Atoms = atoms.copy()  # type: ignore[no-untyped-call]
         self.write = write
         self.times: list[float] = []
@@ -279,6 +261,13 @@ class _Reports:
         if self.write is not None:
             self.atoms.info = {"time_ps": self.times[-1], "potential_ev": self.potential[-1]}
             self.write(self.atoms)
+        if self.spread is not None:
+            self.spread.report(None, state)
+
+    def drift(self) -> float:
+        """Return the slope of the total energy per atom in meV/ps."""
+        total = np.array(self.potential) + np.array(self.kinetic)
+        return 1e3 * float(np.polyfit(self.times, total, 1)[0]) / len(self.atoms)
 
 
 def _integrate(

@@ -5,7 +5,6 @@ System that holds one of them from XML.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,9 +19,21 @@ from torch import Tensor, nn
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.artifact import from_bytes, script, to_bytes
+from idle_md.engines.particles import chosen_particles, is_periodic
+from idle_md.engines.spread import SpreadError, SpreadReporter
 from idle_md.engines.torchforce import load_torch_force
 from idle_md.neighbors import LARGEST_EXTENT
 from idle_md.units import KJ_PER_MOL, NM
+
+__all__ = [
+    "Backend",
+    "OpenMMModule",
+    "PythonComputation",
+    "SpreadError",
+    "SpreadReporter",
+    "backend_of",
+    "create_force",
+]
 
 Backend = Literal["auto", "torchforce", "pythonforce"]
 
@@ -165,19 +176,17 @@ def create_force(
     Raises
     ------
     ValueError
-        If the model does not know an element (names elements and particles), or an index is out
-        of range or repeated.
+        If the model is an explicit difference, does not know an element (names elements and
+        particles), or an index is out of range or repeated.
     ImportError
         If ``backend="torchforce"`` and openmmtorch cannot be imported.
     """
     deployed = model if isinstance(model, DeployedModel) else load(model)
-    topology = topology_or_numbers if isinstance(topology_or_numbers, app.Topology) else None
-    everything = topology_or_numbers if topology is None else _numbers(topology)
-    chosen = _checked(atoms, len(everything))
-    numbers = [int(everything[atom]) for atom in chosen]
+    deployed.check_complete()
+    numbers, chosen = chosen_particles(topology_or_numbers, atoms)
     deployed.check_elements(numbers, chosen)
     if periodic is None:
-        periodic = topology is not None and topology.getPeriodicBoxVectors() is not None
+        periodic = is_periodic(topology_or_numbers)
     module = script(OpenMMModule(deployed, numbers, chosen, periodic).eval())
     force = _force(module, deployed.device, backend)
     force.setUsesPeriodicBoundaryConditions(periodic)
@@ -207,23 +216,3 @@ def _force(module: torch.jit.ScriptModule, device: torch.device, backend: Backen
 def backend_of(force: Force) -> Literal["torchforce", "pythonforce"]:
     """Return which backend a force of :func:`create_force` uses."""
     return "pythonforce" if isinstance(force, PythonForce) else "torchforce"
-
-
-def _numbers(topology: app.Topology) -> list[int]:
-    """Return atomic numbers, 0 for particles that are no atoms."""
-    return [0 if a.element is None else a.element.atomic_number for a in topology.atoms()]
-
-
-def _checked(atoms: Sequence[int] | None, n_particles: int) -> list[int]:
-    if atoms is None:
-        return list(range(n_particles))
-    chosen = [int(atom) for atom in atoms]
-    outside = [atom for atom in chosen if not 0 <= atom < n_particles]
-    if outside:
-        raise ValueError(f"atoms {outside[:5]} are not among the {n_particles} particles")
-    if not chosen:
-        raise ValueError("no atoms are given: an OpenMM force of the model needs at least one")
-    repeated = [atom for atom, count in Counter(chosen).items() if count > 1]
-    if repeated:
-        raise ValueError(f"atoms {repeated[:5]} are given more than once")
-    return chosen

@@ -107,12 +107,8 @@ def configuration(method: str, out: Path, minutes: float, labels: int, threads: 
             "data": {"store": DATA, "budgets": {HIGH: labels}},
             "method": method,
             "backbone": BACKBONE,
-            "batch": {"size": 40, "target_share": 0.2},
             "loss": {HIGH: {"energy": 0.3}},
-            "optimizer": {
-                "learning_rate": LEARNING_RATES[method],
-                "correction_weight_decay": 0.1,
-            },
+            "optimizer": {"learning_rate": LEARNING_RATES[method]},
             "budget": {"steps": 1_000_000, "minutes": minutes, "validate_every": 100},
             "threads": threads,
         }

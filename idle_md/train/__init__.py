@@ -2,6 +2,7 @@
 
 from idle_md.train.config import TrainConfig, load_config, parse_config
 from idle_md.train.diagnosis import diagnose
+from idle_md.train.ensemble import train_ensemble
 from idle_md.train.run import train
 
-__all__ = ["TrainConfig", "diagnose", "load_config", "parse_config", "train"]
+__all__ = ["TrainConfig", "diagnose", "load_config", "parse_config", "train", "train_ensemble"]

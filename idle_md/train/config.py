@@ -34,7 +34,7 @@ class DataConfig(Section):
         "evenly over the groups; without an entry all are used",
     )
     budget_validation: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.2, description="share of a budget that is kept for validation"
+        default=0.1, description="share of a budget that is kept for validation"
     )
 
 
@@ -59,9 +59,9 @@ class LossConfig(Section):
 class BatchConfig(Section):
     """Composition of a training batch."""
 
-    size: Annotated[int, Field(gt=0)] = 32
+    size: Annotated[int, Field(gt=0)] = 40
     target_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.2, description="share of geometries with a target label, where others exist"
+        default=0.05, description="share of geometries with a target label, where others exist"
     )
 
 
@@ -75,7 +75,7 @@ class OptimizerConfig(Section):
         default=10, description="validations without improvement before the rate is halved"
     )
     correction_weight_decay: Weight = Field(
-        default=0.0, description="decoupled weight decay on correction heads alone"
+        default=1.0, description="decoupled weight decay on correction heads alone"
     )
     gradient_clip: Positive = 10.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
@@ -98,6 +98,9 @@ class TrainConfig(Section):
     diagnose: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="seeds of a comparison with the target's labels alone afterwards; 0 for none",
+    )
+    ensemble: Annotated[int, Field(gt=0)] = Field(
+        default=1, description="members of a committee, trained with the seeds that follow `seed`"
     )
     seed: int = 0
     threads: Annotated[int, Field(gt=0)] | None = Field(

@@ -74,7 +74,8 @@ def diagnose(config: TrainConfig, seeds: int, resume: bool, console: Console | N
     for seed in numbers:
         for name, variant in (("with", config), ("without", control(config))):
             out = config.out / "diagnosis" / f"{name}-{seed}"
-            one = variant.model_copy(update={"out": out, "seed": seed, "diagnose": 0})
+            alone = {"out": out, "seed": seed, "diagnose": 0, "ensemble": 1}
+            one = variant.model_copy(update=alone)
             if not (out / "metrics.json").is_file():
                 train(one, resume=resume and (out / "config.yaml").is_file(), console=console)
             scores[name].append(load_checkpoint(out / "best.ckpt")[1]["validation"]["score"])

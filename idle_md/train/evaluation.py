@@ -1,6 +1,6 @@
 """Errors of a model on labelled geometries, as every published table defines them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -127,6 +127,28 @@ def evaluate_deployed(model: DeployedModel, store: Store) -> tuple[Errors, Parit
     about = model.metadata
     dtype = getattr(torch, about.dtype)
     return evaluate(deployed_predictor(model), store, about.fidelity, about.cutoff_angstrom, dtype)
+
+
+def held_out_errors(
+    store: Store,
+    splits: Mapping[str, npt.NDArray[np.int64]],
+    fidelities: Sequence[str],
+    errors: Callable[[Store, str], Errors],
+) -> dict[str, dict[str, Errors]]:
+    """Return errors on the geometries that are never trained on, by role and fidelity.
+
+    Parameters
+    ----------
+    store, splits
+        Geometries, and the indices of the roles ``test`` and ``ood``, if there are any.
+    fidelities
+        Levels of theory to evaluate.
+    errors
+        Gives those of one fidelity on a store.
+    """
+    nothing = np.empty(0, np.int64)
+    parts = {role: store.select(splits.get(role, nothing)) for role in ("test", "ood")}
+    return {role: {f: errors(part, f) for f in fidelities} for role, part in parts.items()}
 
 
 def compare(

@@ -15,11 +15,12 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAv
 from rich.console import Console
 from rich.table import Table
 
+from idle_md.data import Store
 from idle_md.files import replacing
 from idle_md.nn import load_checkpoint
 from idle_md.train.callbacks import Log, Validation, moving_average
 from idle_md.train.config import TrainConfig
-from idle_md.train.evaluation import evaluate_potential
+from idle_md.train.evaluation import Errors, evaluate_potential, held_out_errors
 from idle_md.train.method import DeltaConfig
 from idle_md.train.module import FitModule
 from idle_md.train.sampling import Indices
@@ -132,13 +133,12 @@ def write_metrics(task: Task, seconds: float) -> dict[str, Any]:
     """Evaluate ``best.ckpt`` on the roles test and ood and write ``metrics.json``, atomically."""
     out = task.config.out
     potential, _ = load_checkpoint(out / "best.ckpt")
-    metrics: dict[str, Any] = {}
-    for role in ("test", "ood"):
-        metrics[role] = {}
-        store = task.store.select(task.splits.get(role, np.empty(0, np.int64)))
-        for fidelity in task.config.fidelities:
-            metrics[role][fidelity] = evaluate_potential(potential, store, fidelity)[0]
-    metrics |= {
+
+    def errors(store: Store, fidelity: str) -> Errors:
+        return evaluate_potential(potential, store, fidelity)[0]
+
+    metrics: dict[str, Any] = {
+        **held_out_errors(task.store, task.splits, task.config.fidelities, errors),
         "label_counts": task.label_counts,
         "train_seconds": seconds,
         "versions": versions(),

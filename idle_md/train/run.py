@@ -34,12 +34,16 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
     Raises
     ------
     ValueError
-        If the configuration does not fit the data, the folder holds another run, or the loss
-        diverges.
+        If the configuration does not fit the data or asks for several members, the folder holds
+        another run, or the loss diverges.
     OSError
         If the folder cannot be written.
     """
-    _prepare_folder(config, resume)
+    if config.ensemble > 1:
+        raise ValueError(
+            f"`train` trains one member of `ensemble: {config.ensemble}`: use `train_ensemble`"
+        )
+    prepare_folder(config, resume)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     method = config.method
@@ -109,7 +113,8 @@ def _source(config: TrainConfig, console: Console | None) -> tuple[Potential, st
     return load_checkpoint(stage.out / "best.ckpt")[0], stage.target
 
 
-def _prepare_folder(config: TrainConfig, resume: bool) -> None:
+def prepare_folder(config: TrainConfig, resume: bool) -> None:
+    """Write ``config.yaml`` to the run folder; a run that is there must be the one to resume."""
     saved = config.out / "config.yaml"
     settings = config.model_dump(mode="json")
     if saved.is_file():

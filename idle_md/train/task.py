@@ -52,9 +52,7 @@ def build_task(config: TrainConfig) -> Task:
     ValueError
         If the data set lacks a fidelity, kind of label, or enough labels for a budget.
     """
-    store = load(config.data.store)
-    if isinstance(config.method, DeltaConfig):
-        store = explicit_difference(store, config.target, config.method.low_level)
+    store = load_store(config)
     _check_labels(config, store)
     splits = split(store, **config.data.split.model_dump())
     allowed = allowed_labels(config, store, splits)
@@ -72,6 +70,14 @@ def build_task(config: TrainConfig) -> Task:
         stream=_build_stream(config, tensors, splits["train"]),
         label_counts=_count_labels(config, tensors, splits),
     )
+
+
+def load_store(config: TrainConfig) -> Store:
+    """Return the data set of a configuration, with the labels that its method learns."""
+    store = load(config.data.store)
+    if isinstance(config.method, DeltaConfig):
+        store = explicit_difference(store, config.target, config.method.low_level)
+    return store
 
 
 def _check_labels(config: TrainConfig, store: Store) -> None:

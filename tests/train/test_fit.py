@@ -35,7 +35,7 @@ def test_run_learns_and_reports(run: Path, settings: dict[str, Any]) -> None:
     key = "gfn2_force_mae_mev_per_angstrom"
     assert rows[-1][key] < 0.6 * rows[0][key]
     found = metrics(run)
-    assert found["label_counts"]["wb97x"]["train"] == {"energy": 16, "forces": 0}
+    assert found["label_counts"]["wb97x"]["train"] == {"energy": 18, "forces": 0}
     test = found["test"]
     assert test["wb97x"]["n_energies"] == test["wb97x"]["n_forces"] == 10
     assert found["ood"]["wb97x"]["n_energies"] == 0

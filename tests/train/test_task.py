@@ -12,7 +12,7 @@ from idle_md.train.task import build_task
 def test_budget_is_drawn_evenly_and_counts_validation(settings: dict[str, Any]) -> None:
     task = build_task(parse_config(settings))
     counts = task.label_counts["wb97x"]
-    assert (counts["train"]["energy"], counts["validation"]["energy"]) == (16, 4)
+    assert (counts["train"]["energy"], counts["validation"]["energy"]) == (18, 2)
     assert counts["train"]["forces"] == 0
     shown = ~torch.isnan(task.tensors.energies[:, 1]).numpy()
     groups, drawn = np.unique(task.store.group[shown], return_counts=True)
@@ -85,7 +85,7 @@ def test_missing_kind_of_label(settings: dict[str, Any]) -> None:
 
 def test_budget_larger_than_the_data(settings: dict[str, Any]) -> None:
     settings["data"] = {**settings["data"], "budgets": {"wb97x": 5000}}
-    with pytest.raises(ValueError, match="cannot draw 4000 wb97x labels"):
+    with pytest.raises(ValueError, match="cannot draw 4500 wb97x labels"):
         build_task(parse_config(settings))
 
 

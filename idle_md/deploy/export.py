@@ -52,14 +52,16 @@ def export_checkpoint(
     if len(potentials) == 1:
         core = extract(potentials[0], fidelity)
     else:
-        core = extract_committee(potentials, fidelity, [str(member) for member in checkpoints])
+        names = [str(member) for member in checkpoints]
+        _check_differences(names, trainings)
+        core = extract_committee(potentials, fidelity, names)
     metadata = describe(
         potentials,
         fidelity,
         _shared([training.get("levels", {}).get(fidelity) for training in trainings]),
         _shared([training.get("label_counts") for training in trainings]),
         _test_errors(_metrics(checkpoints), fidelity),
-        _shared([training.get("delta_on") for training in trainings]),
+        trainings[0].get("delta_on"),
     )
     save(core, path, metadata)
     return metadata
@@ -83,6 +85,17 @@ def _metrics(checkpoints: list[Path]) -> Path | None:
     folder = checkpoints[0].parent.parent
     complete = sorted(checkpoints) == sorted(_of_members(folder))
     return folder / "metrics.json" if complete else None
+
+
+def _check_differences(names: Sequence[str], trainings: Sequence[dict[str, Any]]) -> None:
+    """Check that all members are differences to the same level, or none is one."""
+    levels = [training.get("delta_on") or "no other fidelity" for training in trainings]
+    for name, level in zip(names, levels, strict=True):
+        if level != levels[0]:
+            raise ValueError(
+                f"{name} is the difference to {level}, but {names[0]} to {levels[0]}: the members "
+                "of a committee have the same method"
+            )
 
 
 def _shared(values: Sequence[Any]) -> Any:

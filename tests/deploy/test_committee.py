@@ -263,6 +263,18 @@ def test_member_that_does_not_fit_is_named_by_its_file(run, make_potential, tmp_
     assert not (tmp_path / "model.pt").exists()
 
 
+def test_difference_to_a_low_level_and_the_level_itself_have_no_mean(
+    run, make_potential, tmp_path
+) -> None:
+    training = {"target": "high", "delta_on": "low"}
+    for k in (0, 1):
+        save_checkpoint(tmp_path / f"{k}.ckpt", make_potential(seed=k), training)
+    differences = [tmp_path / "0.ckpt", tmp_path / "1.ckpt"]
+    assert export_checkpoint(differences, None, tmp_path / "model.pt").delta_on == "low"
+    with pytest.raises(ValueError, match=r"0\.ckpt is the difference to low, but .*member-2"):
+        export_checkpoint([run / "member-2", tmp_path / "0.ckpt"], None, tmp_path / "no.pt")
+
+
 def test_unfinished_member_is_named(run, tmp_path) -> None:
     (run / "member-5" / "best.ckpt").unlink()
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*member-5/best\.ckpt"):

@@ -26,9 +26,11 @@ print(faults(5))
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this setting")
 def test_memory_is_fetched_from_the_system_once(model_file) -> None:
     path = str(model_file(features=32))
-    counts = {}
-    for mode in ("keep", "return"):
+
+    def faults(mode: str) -> float:
         command = [sys.executable, "-W", "ignore", "-c", FAULTS, path, mode]
         result = subprocess.run(command, capture_output=True, text=True, check=True)
-        counts[mode] = float(result.stdout)
-    assert counts["keep"] < 0.1 * counts["return"]
+        return float(result.stdout)
+
+    # Now and then the C library keeps the memory of its own accord, so that takes several tries.
+    assert faults("keep") < 0.1 * max(faults("return") for _ in range(3))

@@ -190,6 +190,7 @@ def _report(
     nve, nvt = dynamics["nve"], dynamics["nvt"]
     report: Report = {
         "summary": summary(errors["test"], sum(k["energy"] for k in counts[HIGH].values())),
+        "method": "idle",
         "n_high_labels": sum(kinds["energy"] for kinds in counts[HIGH].values()),
         "n_low_labels": sum(kinds["energy"] for kinds in counts[LOW].values()),
         "label_counts": {name: found["label_counts"] for name, found in metrics.items()},

@@ -5,9 +5,15 @@ import pytest
 import torch
 
 from idle_md import deploy
-from idle_md.nn import PaiNN, Potential
+from idle_md.nn import BACKBONES, Potential
 
 ELEMENTS = [1, 6, 7, 8]
+SMALL = {
+    "painn": {"features": 16, "interactions": 2, "cutoff": 4.0, "n_radial": 8},
+    "hipnn": {"features": 12, "cutoff": 4.0, "n_sensitivities": 4, "atom_layers": 1},
+    "gmnn": {"layers": [16, 12], "cutoff": 4.0, "n_radial": 3},
+}
+HIDDEN = {"painn": 8, "hipnn": 0, "gmnn": 0}
 
 
 @pytest.fixture(scope="session")
@@ -19,12 +25,15 @@ def make_potential() -> Callable[..., Potential]:
         correction: bool = True,
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
+        name: str = "painn",
+        hidden: int | None = None,
         **backbone,
     ) -> Potential:
         torch.manual_seed(seed)
-        settings = {"features": 16, "interactions": 2, "cutoff": 4.0, "n_radial": 8} | backbone
+        network = BACKBONES[name](ELEMENTS, **SMALL[name] | backbone)
         on = {"high": "low"} if correction and "low" in fidelities else {}
-        potential = Potential(PaiNN(ELEMENTS, **settings), list(fidelities), 8, on)
+        width = HIDDEN[name] if hidden is None else hidden
+        potential = Potential(network, list(fidelities), width, on)
         for fidelity, output in potential.heads.output.items():
             torch.nn.init.normal_(output.weight, std=0.3)
             torch.nn.init.normal_(output.bias)

@@ -55,10 +55,11 @@ def describe(
         elements=backbone.elements,
         cutoff_angstrom=backbone.cutoff,
         interactions=backbone.interactions,
-        dtype=str(backbone.embedding.weight.dtype).removeprefix("torch."),  # type: ignore[arg-type]
+        receptive_field_angstrom=backbone.interactions * backbone.cutoff,
+        dtype=str(next(potential.parameters()).dtype).removeprefix("torch."),  # type: ignore[arg-type]
         reference_energies_ev={z: references[z] for z in backbone.elements},
         backbone=potential.hyperparameters["backbone"],
-        head_widths=[backbone.features, potential.hidden, 1],
+        head_widths=[width for width in (backbone.out_features, potential.hidden, 1) if width],
         delta_on=delta_on,
         label_counts=label_counts or {},  # type: ignore[arg-type]
         test_errors=test_errors or {},  # type: ignore[arg-type]

@@ -3,10 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from idle_md.deploy.painn_gradient import PaiNNGradient, by_number
-from idle_md.nn import PaiNN, Potential
+from idle_md.deploy.gmnn_gradient import GMNNGradient
+from idle_md.deploy.hipnn_gradient import HIPNNGradient
+from idle_md.deploy.layers import by_number
+from idle_md.deploy.painn_gradient import PaiNNGradient
+from idle_md.nn import GMNN, HIPNN, PaiNN, Potential
 
-GRADIENTS: dict[type[nn.Module], type[nn.Module]] = {PaiNN: PaiNNGradient}
+GRADIENTS: dict[type[nn.Module], type[nn.Module]] = {
+    PaiNN: PaiNNGradient,
+    HIPNN: HIPNNGradient,
+    GMNN: GMNNGradient,
+}
 """Backbone, and the module that gives its atomic energies and edge gradients."""
 
 

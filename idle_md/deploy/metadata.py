@@ -30,7 +30,9 @@ class Metadata(BaseModel):
     cutoff_angstrom: float
     """Longest edge that contributes."""
     interactions: int
-    """Message-passing steps; atoms up to ``interactions * cutoff`` apart influence each other."""
+    """Message-passing steps, each as far as the cutoff; 1 is strictly local."""
+    receptive_field_angstrom: float
+    """Farthest atom that an atomic energy depends on, ``interactions`` times the cutoff."""
     dtype: Dtype
     """Precision of the stored weights."""
     units: dict[str, str] = Field(default={"energy": "eV", "length": "angstrom"})
@@ -40,7 +42,7 @@ class Metadata(BaseModel):
     backbone: dict[str, Any]
     """Name and settings of the backbone."""
     head_widths: list[int]
-    """Inputs, hidden units and outputs of the head."""
+    """Inputs, hidden units, if any, and outputs of the head."""
     delta_on: str | None = None
     """Fidelity whose live energies and forces must be added: the model is a difference."""
     label_counts: dict[str, dict[str, dict[str, int]]] = {}

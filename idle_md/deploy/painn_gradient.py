@@ -1,13 +1,13 @@
 """PaiNN with one head: atomic energies and their edge gradients by a hand-derived reverse pass."""
 
 import copy
-from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from idle_md.deploy.layers import Dense, by_number, edge_gradients, readout
 from idle_md.nn.painn import NORM_EPSILON, Message, PaiNN, Update
 
 
@@ -35,11 +35,12 @@ class PaiNNGradient(nn.Module):
     backbone
         The trained backbone.
     hidden, output
-        The head, ``E_i = output([z_i, silu(hidden(z_i))])``. The bias of ``output`` is left to the
-        caller, who adds it to the reference energies.
+        The head, ``E_i = output([z_i, silu(hidden(z_i))])``, or without ``hidden``,
+        ``output(z_i)``. The bias of ``output`` is left to the caller, who adds it to the reference
+        energies.
     """
 
-    def __init__(self, backbone: PaiNN, hidden: nn.Linear, output: nn.Linear) -> None:
+    def __init__(self, backbone: PaiNN, hidden: nn.Linear | None, output: nn.Linear) -> None:
         super().__init__()
         first = cast(Message, backbone.message[0])
         embedding = backbone.embedding.weight
@@ -49,7 +50,7 @@ class PaiNNGradient(nn.Module):
         self.sent = nn.Buffer(by_number(sent, backbone.elements))
         self.filter = nn.Buffer(first.filter.weight.t().contiguous())
         self.basis = copy.deepcopy(backbone.basis)
-        self.rest = _stages(backbone, _Readout(hidden, output))
+        self.rest = _stages(backbone, readout(hidden, output))
 
     def forward(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_owned: int
@@ -86,25 +87,7 @@ class PaiNNGradient(nn.Module):
         edges.basis_gradient.addmm_(gradient.mul_(sent), self.filter.t())
 
         slope = edges.basis_gradient.mul_(basis_slope).sum(1, keepdim=True)
-        across = edges.direction_gradient.mul_(inverse)
-        along = slope.sub_((across * unit).sum(1, keepdim=True))
-        return energies, across.addcmul_(along, unit)
-
-
-class _Dense(nn.Module):
-    """Affine layer that hands back the gradient of its input too."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.weight = nn.Buffer(layer.weight.detach().t().contiguous())
-        self.bias = nn.Buffer(layer.bias.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x, self.weight)
-
-    @torch.jit.export
-    def reverse(self, gradient: Tensor) -> Tensor:
-        return torch.mm(gradient, self.weight.t())
+        return energies, edge_gradients(slope, edges.direction_gradient, unit, inverse)
 
 
 class _Network(nn.Module):
@@ -112,8 +95,8 @@ class _Network(nn.Module):
 
     def __init__(self, hidden: nn.Linear, output: nn.Linear) -> None:
         super().__init__()
-        self.hidden = _Dense(hidden)
-        self.output = _Dense(output)
+        self.hidden = Dense(hidden)
+        self.output = Dense(output)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.hidden(x)
@@ -261,37 +244,11 @@ class _LastUpdate(_Mixing):
         return energies, scalar_gradient.add_(inputs), mixed
 
 
-class _Readout(nn.Module):
-    """One head; its additive constant is kept with the reference energies."""
-
-    def __init__(self, hidden: nn.Linear, output: nn.Linear) -> None:
-        super().__init__()
-        weight = output.weight.detach()[0]
-        self.hidden = _Dense(hidden)
-        self.direct = nn.Buffer(weight[: hidden.in_features].clone())
-        self.output = nn.Buffer(weight[hidden.in_features :].clone())
-
-    def forward(self, scalars: Tensor, n_owned: int) -> tuple[Tensor, Tensor]:
-        hidden = self.hidden(scalars)
-        energies = torch.mv(scalars, self.direct).addmv_(silu(hidden), self.output)
-        inner = torch.ops.aten.silu_backward(self.output.expand_as(hidden), hidden)
-        gradient = self.hidden.reverse(inner).add_(self.direct)
-        gradient.narrow(0, n_owned, len(gradient) - n_owned).zero_()
-        return energies, gradient
-
-
-def _stages(backbone: PaiNN, readout: nn.Module) -> nn.Module:
-    rest = readout
+def _stages(backbone: PaiNN, head: nn.Module) -> nn.Module:
+    rest = head
     for k in reversed(range(backbone.interactions)):
         last = k == backbone.interactions - 1
         rest = (_LastUpdate if last else _Update)(cast(Update, backbone.update[k]), rest)
         if k > 0:
             rest = _Message(cast(Message, backbone.message[k]), rest)
     return rest
-
-
-def by_number(rows: Tensor, elements: Sequence[int]) -> Tensor:
-    """Spread rows over atomic numbers; an unknown element gives NaN, not a wrong number."""
-    table = rows.new_full((max(elements) + 1, *rows.shape[1:]), torch.nan)
-    table[torch.as_tensor(elements)] = rows
-    return table

@@ -11,16 +11,16 @@ class FidelityHeads(nn.Module):
     """Atomic energies of every fidelity from the backbone's features.
 
     A head is linear on the features and on one hidden layer of them:
-    ``E_i = w . [z_i, silu(W z_i + b)] + c``. A head trained as a correction on another one shares
-    that head's hidden layer and adds its own ``w`` and ``c``, which start at zero, so the two fold
-    into a single readout of the same size (:meth:`folded`).
+    ``E_i = w . [z_i, silu(W z_i + b)] + c``, or without one, ``E_i = w . z_i + c``. A head trained
+    as a correction on another one shares that head's hidden layer and adds its own ``w`` and ``c``,
+    which start at zero, so the two fold into a single readout of the same size (:meth:`folded`).
 
     Parameters
     ----------
     features
         Width F of the backbone's features.
     hidden
-        Width H of the hidden layer of each independent head.
+        Width H of the hidden layer of each independent head; 0 for linear heads.
     fidelities
         Names of the fidelities, in the order of the output columns.
     correction_on
@@ -38,8 +38,10 @@ class FidelityHeads(nn.Module):
         self.fidelities = list(fidelities)
         self.correction_on = dict(correction_on or {})
         self._check()
-        roots = [f for f in self.fidelities if f not in self.correction_on]
-        self.hidden = nn.ModuleDict({f: nn.Linear(features, hidden) for f in roots})
+        self.roots = [f for f in self.fidelities if f not in self.correction_on]
+        self.hidden = nn.ModuleDict(
+            {f: nn.Linear(features, hidden) for f in self.roots if hidden > 0}
+        )
         outputs = {f: nn.Linear(features + hidden, 1) for f in self.fidelities}
         for fidelity, output in outputs.items():
             nn.init.zeros_(output.bias)
@@ -63,11 +65,13 @@ class FidelityHeads(nn.Module):
     def layer(self, features: Tensor, fidelity: str) -> Tensor:
         """Return ``[z, silu(W z + b)]`` (N, F + H), what the fidelity's head is linear on."""
         root = self.correction_on.get(fidelity, fidelity)
+        if root not in self.hidden:
+            return features
         return torch.cat([features, silu(self.hidden[root](features))], dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return scaled atomic energies (N, n_fidelities) in eV, without reference energies."""
-        layers = {f: self.layer(features, f) for f in self.hidden}
+        layers = {f: self.layer(features, f) for f in self.roots}
         columns = {}
         for fidelity in self.fidelities:
             root = self.correction_on.get(fidelity, fidelity)
@@ -77,11 +81,13 @@ class FidelityHeads(nn.Module):
         return torch.cat([columns[f] for f in self.fidelities], dim=1)
 
     @torch.no_grad()
-    def folded(self, fidelity: str) -> tuple[nn.Linear, nn.Linear]:
-        """Return the hidden layer and the output layer of one fidelity alone, scales merged."""
+    def folded(self, fidelity: str) -> tuple[nn.Linear | None, nn.Linear]:
+        """Return hidden layer, if any, and output layer of one fidelity alone, scales merged."""
         base = self.correction_on.get(fidelity)
-        hidden, output = self.hidden[base or fidelity], self.output[fidelity]
-        assert isinstance(hidden, nn.Linear)
+        root = base or fidelity
+        hidden = dict(self.hidden.items()).get(root)
+        output = self.output[fidelity]
+        assert hidden is None or isinstance(hidden, nn.Linear)
         assert isinstance(output, nn.Linear)
         weight = self.scale[fidelity] * output.weight
         bias = self.scale[fidelity] * output.bias

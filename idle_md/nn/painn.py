@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from idle_md.nn.backbone import Backbone, edge_geometry
 from idle_md.nn.radial import RadialBasis, RadialName
 
 NORM_EPSILON = 1e-8
 
 
-class PaiNN(nn.Module):
+class PaiNN(Backbone):
     """Equivariant message-passing backbone (Schuett et al., arXiv 2102.03150, eqs. 7-10).
 
     Outputs that nothing would read are left out: the first interaction has no vector features to
@@ -47,19 +48,10 @@ class PaiNN(nn.Module):
         n_radial: int = 16,
         radial: RadialName = "bessel",
     ) -> None:
-        super().__init__()
-        if not elements or features < 1 or interactions < 1:
-            raise ValueError("PaiNN needs at least one element, one feature and one interaction")
-        self.elements = sorted(int(z) for z in elements)
+        super().__init__(elements, interactions, cutoff, out_features=features)
         self.features = features
-        self.interactions = interactions
-        self.cutoff = float(cutoff)
         self.n_radial = n_radial
         self.radial: RadialName = radial
-        lookup = torch.full((max(self.elements) + 1,), -1, dtype=torch.long)
-        lookup[self.elements] = torch.arange(len(self.elements))
-        self.register_buffer("element_index", lookup, persistent=False)
-        self.element_index: Tensor
         self.basis = RadialBasis(radial, n_radial, cutoff)
         self.embedding = nn.Embedding(len(self.elements), features)
         self.message = nn.ModuleList(
@@ -68,18 +60,6 @@ class PaiNN(nn.Module):
         self.update = nn.ModuleList(
             Update(features, vectors=k < interactions - 1) for k in range(interactions)
         )
-
-    @property
-    def hyperparameters(self) -> dict[str, object]:
-        """Constructor arguments, as plain values."""
-        return {
-            "elements": self.elements,
-            "features": self.features,
-            "interactions": self.interactions,
-            "cutoff": self.cutoff,
-            "n_radial": self.n_radial,
-            "radial": self.radial,
-        }
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         """Return the scalar features (N, F) of every atom.
@@ -94,8 +74,7 @@ class PaiNN(nn.Module):
             ``r_j - r_i + shift`` (E, 3) in angstrom.
         """
         centre, neighbor = edge_index[0], edge_index[1]
-        distance = edge_vectors.square().sum(1).sqrt()
-        direction = edge_vectors / distance[:, None]
+        distance, direction = edge_geometry(edge_vectors)
         basis = self.basis(distance)
         scalars: Tensor = self.embedding(self.element_index[species])
         vectors = scalars.new_zeros((scalars.shape[0], 3, self.features))

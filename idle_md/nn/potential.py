@@ -6,10 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from idle_md.nn.backbone import Backbone
+from idle_md.nn.gmnn import GMNN
 from idle_md.nn.heads import FidelityHeads
+from idle_md.nn.hipnn import HIPNN
 from idle_md.nn.painn import PaiNN
 
-BACKBONES: dict[str, type[PaiNN]] = {PaiNN.name: PaiNN}
+BACKBONES: dict[str, type[Backbone]] = {
+    PaiNN.name: PaiNN,
+    HIPNN.name: HIPNN,
+    GMNN.name: GMNN,
+}
 
 
 class Potential(nn.Module):
@@ -22,14 +29,14 @@ class Potential(nn.Module):
     fidelities
         Names of the fidelities, in the order of the output columns.
     hidden
-        Width of the heads' hidden layer.
+        Width of the heads' hidden layer; 0 for linear heads.
     correction_on
         See :class:`~idle_md.nn.FidelityHeads`.
     """
 
     def __init__(
         self,
-        backbone: PaiNN,
+        backbone: Backbone,
         fidelities: Sequence[str],
         hidden: int = 32,
         correction_on: Mapping[str, str] | None = None,
@@ -37,7 +44,7 @@ class Potential(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.hidden = hidden
-        self.heads = FidelityHeads(backbone.features, hidden, fidelities, correction_on)
+        self.heads = FidelityHeads(backbone.out_features, hidden, fidelities, correction_on)
         # A row per atomic number; float64 at any model precision, because totals are large.
         self.register_buffer(
             "reference_energies",

@@ -27,6 +27,14 @@ def envelope(distance: Tensor, cutoff: float) -> Tensor:
     return (1.0 - x) ** 3 * polynomial
 
 
+def envelope_with_slope(distance: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
+    """Return :func:`envelope` and its derivative in 1/angstrom, ``-168 x^5 (1 - x)^2 / cutoff``."""
+    x = (distance / cutoff).clamp(max=1.0)
+    polynomial = 1.0 + x * (3.0 + x * (6.0 + x * (10.0 + x * (15.0 + x * 21.0))))
+    square = (1.0 - x) ** 2
+    return square * (1.0 - x) * polynomial, square * x**5 * (-168.0 / cutoff)
+
+
 class RadialBasis(nn.Module):
     """Radial functions of a distance, times the envelope.
 

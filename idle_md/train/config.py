@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from idle_md.train.backbone import BackboneSection, PaiNNConfig
 from idle_md.train.explain import explain
 from idle_md.train.method import IdleConfig, Method
 from idle_md.train.section import BudgetConfig, Positive, Section, Weight
@@ -36,17 +37,6 @@ class DataConfig(Section):
     budget_validation: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.1, description="share of a budget that is kept for validation"
     )
-
-
-class BackboneConfig(Section):
-    """PaiNN's size."""
-
-    name: Literal["painn"] = "painn"
-    features: Annotated[int, Field(gt=0)] = 64
-    interactions: Annotated[int, Field(gt=0)] = 2
-    cutoff: Positive = 5.0
-    n_radial: Annotated[int, Field(gt=1)] = 16
-    radial: Literal["bessel", "gaussian"] = "bessel"
 
 
 class LossConfig(Section):
@@ -89,8 +79,12 @@ class TrainConfig(Section):
     labels: dict[str, list[Label]] = Field(description="which labels of which fidelity to use")
     data: DataConfig
     method: Method = IdleConfig()
-    backbone: BackboneConfig = BackboneConfig()
-    head_hidden: Annotated[int, Field(gt=0)] = 32
+    backbone: BackboneSection = PaiNNConfig()
+    head_hidden: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="width of the heads' hidden layer, 0 for linear heads; default: 32 for painn, "
+        "0 for hipnn and gmnn",
+    )
     loss: dict[str, LossConfig] = Field(default={}, description="weights by fidelity")
     batch: BatchConfig = BatchConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -111,6 +105,12 @@ class TrainConfig(Section):
     @classmethod
     def _method_by_one_word(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _painn_unless_named(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        return {"name": "painn", **value} if isinstance(value, dict) else value
 
     @field_validator("diagnose", mode="before")
     @classmethod
@@ -149,6 +149,11 @@ class TrainConfig(Section):
         if isinstance(self.method, IdleConfig):
             return [f for f in self.labels if f != self.target] + [self.target]
         return [self.target]
+
+    @property
+    def hidden_width(self) -> int:
+        """Width of the heads' hidden layer; 0 for linear heads."""
+        return self.backbone.head_hidden if self.head_hidden is None else self.head_hidden
 
     def loss_of(self, fidelity: str) -> LossConfig:
         """Return the loss weights of a fidelity."""
@@ -194,7 +199,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         child = content.setdefault(parent, {})
-        if isinstance(child, str) and parent == "method":
+        if isinstance(child, str) and parent in ("method", "backbone"):
             child = content[parent] = {"name": child}
         if not isinstance(child, dict):
             raise ValueError(f"override {override!r}: {parent!r} is not a section")

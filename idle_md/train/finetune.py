@@ -57,7 +57,8 @@ def start_finetuning(task: Task, source: Potential, fidelity: str, config: Finet
 def _copy_head(start: Potential, source: Potential, fidelity: str) -> None:
     hidden, output = source.heads.folded(fidelity)
     (name,) = start.fidelities
-    start.heads.hidden[name].load_state_dict(hidden.state_dict())
+    if hidden is not None:
+        start.heads.hidden[name].load_state_dict(hidden.state_dict())
     start.heads.output[name].load_state_dict(output.state_dict())
 
 

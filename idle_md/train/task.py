@@ -14,7 +14,7 @@ from idle_md.data import (
     load,
     split,
 )
-from idle_md.nn import PaiNN, Potential
+from idle_md.nn import BACKBONES, Potential
 from idle_md.train.config import TrainConfig
 from idle_md.train.delta import explicit_difference
 from idle_md.train.method import DeltaConfig, IdleConfig
@@ -130,11 +130,11 @@ def build_potential(
     """Return an untrained potential with reference energies and scales of the training split."""
     elements = sorted({int(z) for z in np.unique(store.select(train).numbers)})
     settings = config.backbone.model_dump(exclude={"name"})
-    backbone = PaiNN(elements, **settings)
+    backbone = BACKBONES[config.backbone.name](elements, **settings)
     energies = tensors.energies[torch.from_numpy(train)].numpy()
     counts = store.element_counts(elements)[train]
     corrections = _corrections(config, energies)
-    potential = Potential(backbone, config.fidelities, config.head_hidden, corrections)
+    potential = Potential(backbone, config.fidelities, config.hidden_width, corrections)
     root_n = np.sqrt(counts.sum(1))
     references: dict[str, npt.NDArray[np.float64]] = {}
     for fidelity in sorted(config.fidelities, key=lambda f: f in corrections):

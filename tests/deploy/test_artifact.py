@@ -58,6 +58,7 @@ def test_metadata_say_what_is_in_the_file(make_potential, tmp_path) -> None:
     assert read.level_of_theory == LEVEL
     assert read.elements == [1, 6, 7, 8]
     assert (read.cutoff_angstrom, read.interactions, read.dtype) == (4.0, 3, "float32")
+    assert read.receptive_field_angstrom == 12.0
     assert read.units == {"energy": "eV", "length": "angstrom"}
     assert read.reference_energies_ev[6] == float(potential.reference_energies[6, 1])
     assert read.backbone["name"] == "painn"
@@ -66,6 +67,20 @@ def test_metadata_say_what_is_in_the_file(make_potential, tmp_path) -> None:
     assert read.versions["torch"] == torch.__version__
     assert set(read.versions) == {"idle_md", "torch"}
     assert len(read.content_sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reach"),
+    [("hipnn", {"interactions": 3, "tensor_order": 1}, 12.0), ("gmnn", {"n_basis": 6}, 4.0)],
+)
+def test_metadata_name_the_backbone_and_how_far_it_reaches(
+    model_file, name, settings, reach
+) -> None:
+    read = load(model_file(name=name, **settings)).metadata
+    assert read.backbone["name"] == name
+    assert settings.items() <= read.backbone.items()
+    assert read.interactions == reach / 4.0
+    assert read.receptive_field_angstrom == reach
 
 
 def test_module_carries_the_metadata_too(path) -> None:

@@ -17,7 +17,16 @@ from idle_md.testing import (
     random_structure,
 )
 
-SETTINGS = [{}, {"interactions": 3, "correction": False, "radial": "gaussian"}]
+SETTINGS = [
+    {},
+    {"interactions": 3, "correction": False, "radial": "gaussian"},
+    {"hidden": 0},
+    {"name": "hipnn"},
+    {"name": "hipnn", "interactions": 3, "tensor_order": 1, "hidden": 4, "correction": False},
+    {"name": "gmnn"},
+    {"name": "gmnn", "hidden": 4, "correction": False, "layers": [8]},
+]
+BACKBONES = ["painn", "hipnn", "gmnn"]
 
 
 def subject_of(model_file, potential, settings, dtype) -> Subject:
@@ -41,19 +50,20 @@ class TestDeployedModel(Invariants):
 
 
 class TestDeployedModelInFloat32(Symmetries):
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="class", params=BACKBONES)
     @classmethod
-    def subject(cls, model_file, make_potential) -> Subject:
-        settings = {"dtype": torch.float32}
+    def subject(cls, model_file, make_potential, request) -> Subject:
+        settings = {"dtype": torch.float32, "name": request.param}
         return subject_of(model_file, make_potential(**settings), settings, torch.float32)
 
 
+@pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("correction", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_exported_head_is_the_head_of_the_training_model(
-    model_file, make_potential, correction, dtype
+    model_file, make_potential, correction, dtype, name
 ) -> None:
-    settings = {"correction": correction, "dtype": dtype}
+    settings = {"correction": correction, "dtype": dtype, "name": name}
     potential = make_potential(**settings)
     model = load(model_file(**settings))
     references = potential.reference_energies[:, potential.column("high")]
@@ -101,11 +111,25 @@ def test_names_of_other_fidelities_are_not_in_the_file(make_potential, tmp_path)
     assert b"high" in content
 
 
-def test_every_tensor_takes_part(make_potential) -> None:
-    core = script(extract(make_potential(interactions=3), "high"))
+@pytest.mark.parametrize(
+    ("settings", "n_tensors"),
+    [
+        ({"interactions": 3}, 30),
+        ({"hidden": 0}, 20),
+        ({"name": "hipnn", "interactions": 3}, 30),
+        ({"name": "hipnn", "tensor_order": 0}, 20),
+        ({"name": "gmnn"}, 10),
+    ],
+    ids=str,
+)
+def test_every_tensor_takes_part(make_potential, settings, n_tensors) -> None:
+    core = script(extract(make_potential(**settings), "high"))
     names = [name for name, _ in core.named_buffers()]
-    assert len(names) == len({tensor.data_ptr() for tensor in core.buffers()}) > 30
+    assert len(names) == len({tensor.data_ptr() for tensor in core.buffers()}) > n_tensors
+    assert all(tensor.numel() for tensor in core.buffers())
     for name, tensor in core.named_buffers():
+        if not tensor.is_floating_point():
+            continue
         kept = tensor.clone()
         tensor.fill_(torch.nan)
         energies, gradients = core(*inputs(), 6)
@@ -113,12 +137,25 @@ def test_every_tensor_takes_part(make_potential) -> None:
         tensor.copy_(kept)
 
 
-def test_graph_and_tensors_are_those_of_a_single_fidelity_model(model_file) -> None:
-    idle = load(model_file(fidelities=("low", "other", "high")))
-    single = load(model_file(fidelities=("high",)))
+@pytest.mark.parametrize(
+    ("settings", "widths"),
+    [
+        ({}, [16, 8, 1]),
+        ({"hidden": 0}, [16, 1]),
+        ({"name": "hipnn"}, [28, 1]),
+        ({"name": "gmnn"}, [12, 1]),
+        ({"name": "gmnn", "hidden": 5}, [12, 5, 1]),
+    ],
+    ids=str,
+)
+def test_graph_and_tensors_are_those_of_a_single_fidelity_model(
+    model_file, settings, widths
+) -> None:
+    idle = load(model_file(fidelities=("low", "other", "high"), **settings))
+    single = load(model_file(fidelities=("high",), **settings))
     assert operators(idle) == operators(single)
-    assert operators(idle)["aten::mm"] > 5
-    assert idle.metadata.head_widths == single.metadata.head_widths == [16, 8, 1]
+    assert operators(idle)["aten::mm"] > 2
+    assert idle.metadata.head_widths == single.metadata.head_widths == widths
     shapes = [
         {name: (tensor.shape, tensor.dtype) for name, tensor in model.core.named_buffers()}
         for model in (idle, single)
@@ -134,5 +171,5 @@ def test_unknown_fidelity_lists_those_there_are(make_potential) -> None:
 def test_backbone_without_a_reverse_pass_is_refused(make_potential) -> None:
     potential = make_potential()
     potential.backbone.__class__ = type("Other", (type(potential.backbone),), {})
-    with pytest.raises(ValueError, match="cannot deploy a Other: there are PaiNN"):
+    with pytest.raises(ValueError, match="cannot deploy a Other: there are PaiNN, HIPNN, GMNN"):
         extract(potential, "high")

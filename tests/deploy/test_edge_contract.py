@@ -14,6 +14,13 @@ SETTINGS = [
     {"interactions": 2},
     {"interactions": 3, "radial": "gaussian"},
     {"interactions": 2, "correction": False},
+    {"interactions": 2, "hidden": 0},
+    {"name": "hipnn", "interactions": 1, "tensor_order": 0},
+    {"name": "hipnn", "interactions": 2, "tensor_order": 1, "hidden": 4},
+    {"name": "hipnn", "interactions": 3, "tensor_order": 2, "atom_layers": 2},
+    {"name": "hipnn", "features": 4, "atom_layers": 0},
+    {"name": "gmnn"},
+    {"name": "gmnn", "layers": [8], "n_radial": 1, "n_basis": 4, "hidden": 4},
 ]
 Edges = tuple[Tensor, Tensor, Tensor]  # species, edge_index, edge_vectors
 
@@ -124,8 +131,9 @@ def test_unknown_element_gives_no_number(pair) -> None:
     assert pair[1](species, edge_index, vectors, 7)[0].isnan().any()
 
 
-def test_float32_agrees_with_float64(make_potential) -> None:
-    potential = make_potential(dtype=torch.float32)
+@pytest.mark.parametrize("name", ["painn", "hipnn", "gmnn"])
+def test_float32_agrees_with_float64(make_potential, name) -> None:
+    potential = make_potential(dtype=torch.float32, name=name)
     single = script(extract(potential, "high"))
     double = script(extract(potential.to_precision(torch.float64), "high"))
     species, edge_index, vectors = random_edges(7, 60)

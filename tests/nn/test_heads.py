@@ -39,6 +39,24 @@ def test_untrained_correction_is_zero() -> None:
     torch.testing.assert_close(columns[:, 1], columns[:, 0], rtol=0.0, atol=0.0)
 
 
+@pytest.mark.filterwarnings("error")
+def test_heads_without_a_hidden_layer_are_linear() -> None:
+    torch.manual_seed(0)
+    heads = FidelityHeads(6, 0, FIDELITIES, {"high": "low"}).to(torch.float64)
+    for parameter in heads.parameters():
+        torch.nn.init.normal_(parameter)
+    assert all(parameter.numel() for parameter in heads.parameters())
+    features = torch.randn(11, 6, dtype=torch.float64)
+    columns = heads(features)
+    for fidelity in FIDELITIES:
+        hidden, output = heads.folded(fidelity)
+        assert hidden is None
+        assert output.in_features == 6
+        expected = columns[:, FIDELITIES.index(fidelity)]
+        torch.testing.assert_close(output(features)[:, 0], expected, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(heads.layer(features, "high"), features, rtol=0.0, atol=0.0)
+
+
 @pytest.mark.parametrize(
     ("correction_on", "message"),
     [

@@ -1,0 +1,79 @@
+"""Every backbone behind the same configuration: it trains, is exported, and evaluates equal."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+from idle_md.deploy import export_checkpoint, load
+from idle_md.nn import BACKBONES
+from idle_md.train import parse_config, train
+from idle_md.train.callbacks import read_log
+from idle_md.train.evaluation import evaluate_file
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "painn": {"features": 16, "cutoff": 4.0, "n_radial": 6},
+    "hipnn": {"features": 16, "cutoff": 4.0, "n_sensitivities": 10, "atom_layers": 1},
+    "gmnn": {"layers": [32, 32], "cutoff": 4.0},
+}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_training_lowers_the_errors_and_the_export_has_them(settings, tmp_path, name) -> None:
+    del settings["head_hidden"]
+    settings["backbone"] = {"name": name, **SECTIONS[name]}
+    run = train(parse_config(settings))
+    rows = read_log(run / "log.csv")
+    assert rows[-1]["gfn2_force_mae_mev_per_angstrom"] < (
+        0.6 * rows[0]["gfn2_force_mae_mev_per_angstrom"]
+    )
+    assert rows[-1]["score"] < rows[0]["score"]
+    metadata = export_checkpoint(run / "best.ckpt", None, tmp_path / "model.pt")
+    assert metadata.backbone["name"] == name
+    assert load(tmp_path / "model.pt").metadata == metadata.model_copy(
+        update={"content_sha256": load(tmp_path / "model.pt").metadata.content_sha256}
+    )
+    store = settings["data"]["store"]
+    expected = evaluate_file(run / "best.ckpt", store)["test"]["wb97x"]
+    found = evaluate_file(tmp_path / "model.pt", store)["test"]["wb97x"]
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-3), key
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_defaults_are_those_of_the_backbone(settings, name) -> None:
+    section = parse_config({**settings, "backbone": name}).backbone
+    signature = inspect.signature(BACKBONES[name]).parameters.values()
+    expected = {p.name: p.default for p in signature if p.name != "elements"}
+    assert section.model_dump(exclude={"name"}) == expected
+
+
+def test_heads_are_linear_unless_painn_or_asked_for(settings) -> None:
+    del settings["head_hidden"]
+    widths = {
+        name: parse_config({**settings, "backbone": {"name": name}}).hidden_width
+        for name in BACKBONES
+    }
+    assert widths == {"painn": 32, "hipnn": 0, "gmnn": 0}
+    asked = parse_config({**settings, "backbone": "hipnn", "head_hidden": 7})
+    assert asked.hidden_width == 7
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        ({"name": "hipnn", "tensr_order": 1}, r"backbone\.tensr_order'.* 'tensor_order'"),
+        ({"name": "gmnn", "n_base": 1}, r"backbone\.n_base'.* 'n_basis'"),
+        ({"featurs": 1}, r"backbone\.featurs'.* 'features'"),
+        (
+            {"name": "hipnn", "tensor_order": 3},
+            r"backbone\.tensor_order: Input should be 0, 1 or 2",
+        ),
+        ({"name": "gmnn", "layers": []}, r"backbone\.layers: .*at least 1 item"),
+        ("schnet", r"backbone: .*'schnet'.*'painn', 'hipnn', 'gmnn'"),
+    ],
+    ids=str,
+)
+def test_bad_sections_name_the_key(settings, backbone, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_config({**settings, "backbone": backbone})

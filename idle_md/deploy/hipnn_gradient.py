@@ -7,19 +7,25 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from idle_md.deploy.layers import Dense, by_number, edge_gradients, readout
+from idle_md.nn.grouping import gathered, grouped, spread
 from idle_md.nn.hipnn import CUSP, HIPNN, AtomLayer, Block, Interaction, TensorNorm, unit_tensors
 from idle_md.nn.radial import envelope_with_slope
 
 
 class Edges(NamedTuple):
-    """What the stages read of the edges, and the two sums their reverse halves add to."""
+    """What the stages read of the edges, and the two sums their reverse halves add to.
 
-    centre: Tensor  # (E,)
-    neighbor: Tensor  # (E,)
+    Places and widths are those of tables of edges with a row per atom, see :func:`grouped`.
+    """
+
+    at_centre: Tensor  # (E,)
+    n_centre: int
+    at_neighbor: Tensor  # (E,)
+    n_neighbor: int
     inverse: Tensor  # (E, 1), one over the distance
     fade: Tensor  # (E, 1)
     fade_slope: Tensor  # (E, 1)
-    tensors: Tensor  # (E, C)
+    tensors: Tensor  # (N, n_centre, C)
     distance_gradient: Tensor  # (E, 1)
     tensor_gradient: Tensor  # (E, C)
 
@@ -69,27 +75,31 @@ class HIPNNGradient(nn.Module):
         direction = edge_vectors * inverse
         fade, fade_slope = envelope_with_slope(distance, self.cutoff)
         tensors = unit_tensors(direction, self.order)
+        at_centre, n_centre = grouped(edge_index.select(0, 0), len(species), True)
+        at_neighbor, n_neighbor = grouped(edge_index.select(0, 1), len(species), False)
         edges = Edges(
-            edge_index.select(0, 0),
-            edge_index.select(0, 1),
+            at_centre,
+            n_centre,
+            at_neighbor,
+            n_neighbor,
             inverse,
             fade,
             fade_slope,
-            tensors,
+            spread(tensors, at_centre, len(species), n_centre),
             torch.zeros_like(inverse),
             torch.zeros_like(tensors),
         )
         parts = self.table.index_select(0, species).split(self.sizes, 1)
         features = parts[0].new_empty((len(species), self.width))
         features.narrow(1, 0, self.sizes[0]).copy_(parts[0])
-        sent, _, message, moments = self.environment(parts[3], edges)
+        _, message, moments = self.environment(parts[3], edges)
         inner = self.environment.total(parts[2], moments)
         level = parts[1].addmm(softplus(inner), self.output)
 
         energies, gradient, _ = self.rest(level, features, edges, n_owned)
 
         inner_gradient = softplus_reverse(torch.mm(gradient, self.output.t()), inner)
-        self.environment.reverse(inner_gradient, sent, message, moments, edges)
+        self.environment.reverse(inner_gradient, parts[3], message, moments, edges)
         direction_gradient = of_direction(edges.tensor_gradient, direction, self.order)
         return energies, edge_gradients(
             edges.distance_gradient, direction_gradient, direction, inverse
@@ -136,17 +146,17 @@ class _Environment(nn.Module):
     def _offset(self, edges: Edges) -> Tensor:
         return edges.inverse * self.sigma - self.middle
 
-    def forward(self, offered: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return what is sent (E, nu, F), sensitivities (E, nu), messages (E, F), sums (N, C, F).
-
-        ``offered`` (N, nu F) is what every atom has for its neighbours.
+    def forward(self, offered: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor]:
+        """Return tables of sensitivities (N, n_neighbor, nu) and messages (N, n_centre, F), and
+        sums over neighbours (N, C, F), of what every atom offers to its neighbours (N, nu F).
         """
+        n = len(offered)
         sensitivity = torch.exp(-0.5 * self._offset(edges).square()) * edges.fade
-        sent = offered.index_select(0, edges.neighbor).view(-1, self.number, self.features)
-        message = torch.bmm(sensitivity.unsqueeze(1), sent)
-        moments = message.new_zeros((len(offered), edges.tensors.shape[1], self.features))
-        moments.index_add_(0, edges.centre, message * edges.tensors.unsqueeze(2))
-        return sent, sensitivity, message.squeeze(1), moments
+        sensitivity = spread(sensitivity, edges.at_neighbor, n, edges.n_neighbor)
+        message = torch.bmm(sensitivity, offered.view(n, self.number, self.features))
+        message = gathered(message, edges.at_neighbor)
+        message = spread(message, edges.at_centre, n, edges.n_centre)
+        return sensitivity, message, torch.bmm(edges.tensors.transpose(1, 2), message)
 
     @torch.jit.export
     def total(self, own: Tensor, moments: Tensor) -> Tensor:
@@ -158,25 +168,28 @@ class _Environment(nn.Module):
 
     @torch.jit.export
     def reverse(
-        self, gradient: Tensor, sent: Tensor, message: Tensor, moments: Tensor, edges: Edges
+        self, gradient: Tensor, offered: Tensor, message: Tensor, moments: Tensor, edges: Edges
     ) -> Tensor:
-        """Add to the gradients of the edges, and return that of the messages (E, F).
+        """Add to the gradients of the edges, and return that of the messages (N, n_neighbor, F).
 
         ``gradient`` (N, F) is that of :meth:`total`; ``moments`` are written over.
         """
+        n = len(offered)
         for norm in self.norms:
             norm.reverse(gradient, moments)  # type: ignore[operator]
         moments.select(1, 0).copy_(gradient)
-        received = moments.index_select(0, edges.centre)
-        edges.tensor_gradient.add_(torch.bmm(received, message.unsqueeze(2)).squeeze(2))
-        message_gradient = torch.bmm(edges.tensors.unsqueeze(1), received).squeeze(1)
-        sensitivity_gradient = torch.bmm(sent, message_gradient.unsqueeze(2)).squeeze(2)
+        tensor_gradient = torch.bmm(message, moments.transpose(1, 2))
+        edges.tensor_gradient.add_(gathered(tensor_gradient, edges.at_centre))
+        received = gathered(torch.bmm(edges.tensors, moments), edges.at_centre)
+        received = spread(received, edges.at_neighbor, n, edges.n_neighbor)
+        rows = offered.view(n, self.number, self.features).transpose(1, 2)
+        sensitivity_gradient = gathered(torch.bmm(received, rows), edges.at_neighbor)
         offset = self._offset(edges)
         # d/dr of exp(-offset^2 / 2) fade, where d offset / dr = -sigma / r^2
         slope = (offset * self.sigma * (edges.fade * edges.inverse.square())).add_(edges.fade_slope)
         slope = slope.mul_(torch.exp(-0.5 * offset.square())).mul_(sensitivity_gradient)
         edges.distance_gradient.add_(slope.sum(1, keepdim=True))
-        return message_gradient
+        return received
 
 
 class _Norm(nn.Module):
@@ -216,19 +229,16 @@ class _Interaction(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return energies (N,), gradient of the level (N, F) and of all features."""
         features.narrow(1, self.start, level.shape[1]).copy_(level)
-        sent, sensitivity, message, moments = self.environment(torch.mm(level, self.offer), edges)
+        offered = torch.mm(level, self.offer)
+        sensitivity, message, moments = self.environment(offered, edges)
         inner = self.environment.total(self.own(level), moments)
         after = level + self.output(softplus(inner))
 
         energies, gradient, gradients = self.rest(after, features, edges, n_owned)
 
         inner_gradient = softplus_reverse(self.output.reverse(gradient), inner)
-        received = self.environment.reverse(inner_gradient, sent, message, moments, edges)
-        torch.mul(sensitivity.unsqueeze(2), received.unsqueeze(1), out=sent)
-        offered = torch.zeros(
-            (len(level), self.offer.shape[1]), dtype=sent.dtype, device=sent.device
-        )
-        offered.index_add_(0, edges.neighbor, sent.flatten(1))
+        received = self.environment.reverse(inner_gradient, offered, message, moments, edges)
+        offered = torch.bmm(sensitivity.transpose(1, 2), received).flatten(1)
         gradient = gradient + self.own.reverse(inner_gradient)
         gradient.addmm_(offered, self.offer.t())
         gradient.add_(gradients.narrow(1, self.start, level.shape[1]))

@@ -4,12 +4,14 @@ import inspect
 from typing import Any
 
 import pytest
+import torch
 
 from idle_md.deploy import export_checkpoint, load
-from idle_md.nn import BACKBONES
+from idle_md.nn import BACKBONES, load_checkpoint
 from idle_md.train import parse_config, train
 from idle_md.train.callbacks import read_log
 from idle_md.train.evaluation import evaluate_file
+from idle_md.train.groups import parameter_groups
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "painn": {"features": 16, "cutoff": 4.0, "n_radial": 6},
@@ -57,6 +59,32 @@ def test_heads_are_linear_unless_painn_or_asked_for(settings) -> None:
     assert widths == {"painn": 32, "hipnn": 0, "gmnn": 0}
     asked = parse_config({**settings, "backbone": "hipnn", "head_hidden": 7})
     assert asked.hidden_width == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("hipnn", {"interaction_1", "interaction_2", "readout", "scale_shift"}),
+        ("gmnn", {"descriptor", "network", "scale", "readout", "scale_shift"}),
+    ],
+)
+def test_parameter_groups_have_names_to_set_rates_by(make_potential, name, groups) -> None:
+    assert set(parameter_groups(make_potential(name=name))) == groups
+
+
+@pytest.mark.parametrize("name", ["hipnn", "gmnn"])
+def test_transfer_freezes_the_descriptor_and_copies_a_linear_head(settings, name) -> None:
+    del settings["head_hidden"]
+    frozen = {"hipnn": "interaction_1", "gmnn": "descriptor"}[name]
+    finetune = {"rates": {frozen: 0}, "budget": {"steps": 20, "validate_every": 10}}
+    method = {"name": "transfer", "source": "gfn2", "finetune": finetune}
+    settings |= {"method": method, "backbone": {"name": name, **SECTIONS[name]}}
+    run = train(parse_config(settings))
+    source, _ = load_checkpoint(run / "pretrain" / "best.ckpt")
+    tuned, _ = load_checkpoint(run / "best.ckpt")
+    before, after = parameter_groups(source), parameter_groups(tuned)
+    assert all(map(torch.equal, before[frozen], after[frozen]))
+    assert not all(map(torch.equal, before["readout"], after["readout"]))
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from idle_md.deploy import DeployedModel, describe, extract, load, save
 from idle_md.deploy.timing import Comparison, Ratio, compare_inference
-from idle_md.engines.memory import keep_freed_memory
 from idle_md.files import replacing
+from idle_md.memory import keep_freed_memory
 from idle_md.nn import PaiNN, Potential
 
 ELEMENTS = [1, 6, 7, 8]

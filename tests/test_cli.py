@@ -11,7 +11,7 @@ import typer
 
 from idle_md.cli import main as cli
 
-VERBS = ("train", "evaluate", "export", "info", "md", "quickstart", "data")
+VERBS = ("train", "adapt", "evaluate", "export", "info", "md", "quickstart", "data")
 
 
 def run_idle_md(*arguments: str) -> subprocess.CompletedProcess[str]:

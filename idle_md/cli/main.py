@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from idle_md.cli import data
+from idle_md.cli.adapt import adapt
 from idle_md.cli.evaluate import evaluate
 from idle_md.cli.export import export
 from idle_md.cli.info import info
@@ -23,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
-for verb in (train, evaluate, export, info, md, quickstart):
+for verb in (train, adapt, evaluate, export, info, md, quickstart):
     app.command()(verb)
 
 

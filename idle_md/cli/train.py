@@ -18,11 +18,12 @@ def train(
     """Train a potential or a committee; `out` ends with best.ckpt and metrics.json."""
     from rich.console import Console
 
-    from idle_md.train import diagnose, load_config, train_ensemble
+    from idle_md.train import diagnose, load_config, processes, train_ensemble
     from idle_md.train import train as run
 
-    console = Console()
     settings = load_config(config, overrides or [])
+    processes.join()
+    console = Console(quiet=processes.rank() > 0)
     if settings.ensemble > 1:
         out = model = train_ensemble(settings, settings.ensemble, resume, console)
     else:

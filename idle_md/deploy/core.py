@@ -73,10 +73,16 @@ def extract(potential: Potential, fidelity: str) -> DeployedCore:
     Raises
     ------
     ValueError
-        If the potential has no such fidelity, or its backbone cannot be deployed.
+        If the potential has no such fidelity, or only its forces are known, or its backbone cannot
+        be deployed.
     """
     backbone = potential.backbone
     column = potential.column(fidelity)
+    if not potential.has_energies(fidelity):
+        raise ValueError(
+            f"{fidelity!r} was trained on forces alone, so its energies are unknown: deploy "
+            "another fidelity, or train with `energy` among its labels"
+        )
     if type(backbone) not in GRADIENTS:
         known = ", ".join(kind.__name__ for kind in GRADIENTS)
         raise ValueError(f"cannot deploy a {type(backbone).__name__}: there are {known}")

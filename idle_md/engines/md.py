@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from idle_md.deploy import DeployedModel, load
-from idle_md.engines.memory import keep_freed_memory
 from idle_md.engines.openmm import Backend, SpreadReporter, backend_of, create_force
 from idle_md.engines.system import (
     Ensemble,
@@ -27,6 +26,7 @@ from idle_md.engines.system import (
     openmm_seed,
 )
 from idle_md.engines.trajectory import Writer, writing_trajectory
+from idle_md.memory import keep_freed_memory
 from idle_md.units import KJ_PER_MOL
 
 Progress = Callable[[int, float], None]
@@ -94,7 +94,7 @@ def run_md(
     """Run molecular dynamics of a structure in OpenMM.
 
     The process keeps freed memory from then on, see
-    :func:`~idle_md.engines.memory.keep_freed_memory`.
+    :func:`~idle_md.memory.keep_freed_memory`.
 
     Parameters
     ----------

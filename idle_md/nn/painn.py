@@ -106,11 +106,12 @@ class Message(nn.Module):
         direction: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the scalars (N, F) and vectors (N, 3, F) with the messages added."""
-        sent = self.output(silu(self.hidden(scalars)))[neighbor] * self.filter(basis)
+        sent = self.output(silu(self.hidden(scalars)))
+        sent = sent.index_select(0, neighbor) * self.filter(basis)
         parts = sent.split(self.features, dim=1)
         moved = parts[1][:, None, :] * direction[:, :, None]
         if self.vectors:
-            moved = moved + parts[2][:, None, :] * vectors[neighbor]
+            moved = torch.addcmul(moved, parts[2][:, None, :], vectors.index_select(0, neighbor))
         return scalars.index_add(0, centre, parts[0]), vectors.index_add(0, centre, moved)
 
 

@@ -97,6 +97,11 @@ class Potential(nn.Module):
             )
         return self.fidelities.index(fidelity)
 
+    def has_energies(self, fidelity: str) -> bool:
+        """Whether energies of a fidelity are known: not if it was trained on forces alone."""
+        column = self.reference_energies[self.backbone.elements, self.column(fidelity)]
+        return not bool(torch.isnan(column).any())
+
     def residual(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         """Return atomic energies (N, n_fidelities) in eV above the reference energies."""
         energies: Tensor = self.heads(self.backbone(species, edge_index, edge_vectors))

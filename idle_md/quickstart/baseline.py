@@ -3,28 +3,34 @@
 import numpy as np
 import torch
 
-from idle_md.data import Store
+from idle_md.data import Store, fit_reference_energies
 from idle_md.train.config import TrainConfig
 from idle_md.train.evaluation import Errors, Parity, compare
 from idle_md.train.task import build_task
 
 
-def low_level_baseline(config: TrainConfig, test: Store) -> tuple[Errors, Parity]:
+def low_level_baseline(config: TrainConfig, low: str, test: Store) -> tuple[Errors, Parity]:
     """Return the errors of the low level's own labels, shifted to the high level.
 
-    The shift is the difference of the two levels' reference energies, fitted to the labels that the
-    training of ``config`` sees; forces are the low level's, unchanged.
+    The shift is fitted, per element, to the differences of the two levels where the training of
+    ``config`` sees both; forces are the low level's, unchanged.
 
     Parameters
     ----------
     config
-        Of a training with a correction head.
+        Of a training on both levels.
+    low
+        The low level.
     test
         Geometries with labels of both levels.
     """
-    potential = build_task(config).potential
-    ((high, low),) = potential.heads.correction_on.items()
-    references = potential.reference_energies[torch.from_numpy(test.numbers.astype(np.int64))]
-    shift = (references[:, potential.column(high)] - references[:, potential.column(low)]).numpy()
-    energies = test.labels_of(low).energy + np.add.reduceat(shift, test.offsets[:-1])
-    return compare(test, high, energies, test.labels_of(low).forces.astype(np.float64))
+    task = build_task(config)
+    elements = task.potential.backbone.elements
+    seen = np.union1d(task.splits["train"], task.splits["validation"])
+    columns = [config.fidelities.index(fidelity) for fidelity in (low, config.target)]
+    labels = task.tensors.energies[torch.from_numpy(seen)].numpy()[:, columns]
+    counts = task.store.element_counts(elements)
+    shift = fit_reference_energies(counts[seen], labels[:, 1] - labels[:, 0])
+    energies = test.labels_of(low).energy + test.element_counts(elements) @ shift
+    forces = test.labels_of(low).forces.astype(np.float64)
+    return compare(test, config.target, energies, forces)

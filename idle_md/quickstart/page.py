@@ -19,7 +19,7 @@ COLOURS = {"idle": "#0b6e4f", "single": "#c2571a", "low_level_baseline": "#6b728
 
 def render(
     report: dict[str, Any],
-    curves: dict[str, list[Row]],
+    curves: dict[str, tuple[str, list[Row]]],
     parity: dict[str, Parity],
     nve: MDResult,
 ) -> str:
@@ -30,7 +30,7 @@ def render(
     report
         The content of ``report.json``.
     curves
-        Rows of each training's log.
+        Of each training the fidelity it is judged by, and the rows of its log.
     parity
         Labels and predictions on the test geometries, by model.
     nve
@@ -47,13 +47,13 @@ def render(
     )
 
 
-def _learning_curves(curves: dict[str, list[Row]]) -> str:
+def _learning_curves(curves: dict[str, tuple[str, list[Row]]]) -> str:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
-    for name, rows in curves.items():
+    for name, (fidelity, rows) in curves.items():
         minutes = [row["seconds"] / 60 for row in rows]
-        errors = [row["wb97x_energy_mae_mev"] for row in rows]
-        axes.plot(minutes, errors, color=COLOURS[name], label=NAMES[name])
+        errors = [row[f"{fidelity}_energy_mae_mev"] for row in rows]
+        axes.plot(minutes, errors, color=COLOURS[name], label=f"{NAMES[name]}: {fidelity}")
         best = int(np.argmin([row["score"] for row in rows]))
         axes.plot(minutes[best], errors[best], "o", color=COLOURS[name])
     axes.set(xlabel="training time, min", ylabel="validation energy MAE, meV", yscale="log")

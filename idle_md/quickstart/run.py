@@ -20,10 +20,11 @@ from idle_md.engines.md import MDResult, run_md
 from idle_md.files import replacing
 from idle_md.quickstart.baseline import low_level_baseline
 from idle_md.quickstart.page import render
-from idle_md.quickstart.trainings import learning_curves, train_side_by_side
+from idle_md.quickstart.trainings import learning_curves, train_side_by_side, training_seconds
 from idle_md.train import parse_config
 from idle_md.train.config import TrainConfig
 from idle_md.train.evaluation import Errors, Parity, evaluate_deployed
+from idle_md.train.gradients import has_compiler
 
 DATA = "chno-mini"
 HIGH, LOW = "wb97x", "gfn2"
@@ -31,7 +32,9 @@ MOLECULE = "ethanol"
 TEMPERATURE_K = 300.0
 TIMESTEP_FS = 0.5
 BACKBONE = {"features": 64, "interactions": 2, "cutoff": 4.0, "n_radial": 10}
+METHODS = {"single": "single", "idle": "adapt"}
 LEARNING_RATES = {"idle": 4e-3, "single": 5e-4}  # the best for each of those tried, 2e-4 to 4e-3
+WORTH_COMPILING = 3.0  # minutes of training
 Report = dict[str, Any]
 COMPARED = {
     "energy errors": "energy_mae_mev",
@@ -56,7 +59,7 @@ def run(
         Folder for ``report.json``, ``report.html``, ``idle.pt``, ``single.pt``, the trajectory and
         the run folders of both trainings.
     minutes
-        Wall time of each training; both run at the same time.
+        Wall time of each training; both run at the same time. The closed form comes after it.
     labels
         High-level energies that both may use, for training and validation together.
     picoseconds
@@ -74,7 +77,7 @@ def run(
     if (out / "report.json").exists() or (out / "trainings").exists():
         raise ValueError(f"{out} already holds a quickstart: remove it, or give another --out")
     threads = threads or max(1, (os.cpu_count() or 2) // 2)
-    configs = {m: configuration(m, out, minutes, labels, threads) for m in ("single", "idle")}
+    configs = {n: configuration(n, out, minutes, labels, threads) for n in METHODS}
     console.rule(f"1. Train both for {minutes:g} min on the same {labels} {HIGH} energies")
     metrics = train_side_by_side(configs, console)
     console.rule("2. Export, evaluate")
@@ -84,7 +87,7 @@ def run(
     timing = _time(models)
     console.rule(f"4. OpenMM: NVE and Langevin, {picoseconds:g} ps each")
     dynamics = _dynamics(out, picoseconds, console)
-    report = _report(metrics, errors, timing, dynamics)
+    report = _report(metrics, errors, timing, dynamics, training_seconds(configs))
     with replacing(out / "report.html") as page:
         page.write_text(render(report, learning_curves(configs), parity, dynamics["nve"]))
     with replacing(out / "report.json") as file:
@@ -94,23 +97,23 @@ def run(
     return report
 
 
-def configuration(method: str, out: Path, minutes: float, labels: int, threads: int) -> TrainConfig:
+def configuration(name: str, out: Path, minutes: float, labels: int, threads: int) -> TrainConfig:
     """Return the configuration of one of the two trainings."""
-    kinds = {HIGH: ["energy"]}
-    if method == "idle":
-        kinds = {LOW: ["energy", "forces"], **kinds}
+    kinds, method = {HIGH: ["energy"]}, {"name": METHODS[name]}
+    if name == "idle":
+        kinds, method = {LOW: ["energy", "forces"], **kinds}, {**method, "source": LOW}
     return parse_config(
         {
-            "out": out / "trainings" / method,
+            "out": out / "trainings" / name,
             "target": HIGH,
             "labels": kinds,
             "data": {"store": DATA, "budgets": {HIGH: labels}},
             "method": method,
             "backbone": BACKBONE,
-            "loss": {HIGH: {"energy": 0.3}},
-            "optimizer": {"learning_rate": LEARNING_RATES[method]},
+            "optimizer": {"learning_rate": LEARNING_RATES[name]},
             "budget": {"steps": 1_000_000, "minutes": minutes, "validate_every": 100},
             "threads": threads,
+            "compile": name == "idle" and minutes >= WORTH_COMPILING and has_compiler(),
         }
     )
 
@@ -130,7 +133,7 @@ def _evaluate(
     for role in ("test", "ood"):
         part = store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
         results = {name: evaluate_deployed(model, part) for name, model in models.items()}
-        results["low_level_baseline"] = low_level_baseline(config, part)
+        results["low_level_baseline"] = low_level_baseline(config, LOW, part)
         errors[role] = {name: result[0] for name, result in results.items()}
         if role == "test":
             parity = {name: result[1] for name, result in results.items()}
@@ -184,13 +187,13 @@ def _report(
     errors: dict[str, dict[str, Errors]],
     timing: dict[str, Any],
     dynamics: dict[str, MDResult],
+    seconds: dict[str, float],
 ) -> Report:
     counts = metrics["idle"]["label_counts"]
-    seconds = {name: found["train_seconds"] for name, found in metrics.items()}
     nve, nvt = dynamics["nve"], dynamics["nvt"]
     report: Report = {
         "summary": summary(errors["test"], sum(k["energy"] for k in counts[HIGH].values())),
-        "method": "idle",
+        "method": METHODS["idle"],
         "n_high_labels": sum(kinds["energy"] for kinds in counts[HIGH].values()),
         "n_low_labels": sum(kinds["energy"] for kinds in counts[LOW].values()),
         "label_counts": {name: found["label_counts"] for name, found in metrics.items()},

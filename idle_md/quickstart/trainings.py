@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from idle_md.train.callbacks import Row, read_log
 from idle_md.train.config import TrainConfig
+from idle_md.train.method import AdaptConfig
+from idle_md.train.run import pretrain_stage
 
 POLL_SECONDS = 2.0
 LINE_SECONDS = 30.0  # between lines of progress where the output is no terminal
@@ -45,9 +47,25 @@ def train_side_by_side(
     return {n: json.loads((c.out / "metrics.json").read_text()) for n, c in configs.items()}
 
 
-def learning_curves(configs: dict[str, TrainConfig]) -> dict[str, list[Row]]:
-    """Return the rows of each training's ``log.csv``, by name."""
-    return {name: read_log(config.out / "log.csv") for name, config in configs.items()}
+def fit_of(config: TrainConfig) -> TrainConfig:
+    """Return the fit that a training spends its time on: its own, or the one it builds on."""
+    return pretrain_stage(config) if isinstance(config.method, AdaptConfig) else config
+
+
+def learning_curves(configs: dict[str, TrainConfig]) -> dict[str, tuple[str, list[Row]]]:
+    """Return the fidelity that each training is judged by, and the rows of its ``log.csv``."""
+    fits = {name: fit_of(config) for name, config in configs.items()}
+    return {name: (fit.target, read_log(fit.out / "log.csv")) for name, fit in fits.items()}
+
+
+def training_seconds(configs: dict[str, TrainConfig]) -> dict[str, float]:
+    """Return the seconds that each training took, the one it builds on included."""
+    found = {}
+    for name, config in configs.items():
+        folders = {config.out, fit_of(config).out}
+        metrics = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+        found[name] = float(sum(each["train_seconds"] for each in metrics))
+    return found
 
 
 def _start(name: str, config: TrainConfig) -> "subprocess.Popen[bytes]":
@@ -79,11 +97,12 @@ class _Display(Progress):
 
     def refresh_from_logs(self) -> None:
         for bar, config in self.configs.items():
-            rows = read_log(config.out / "log.csv")
+            fit = fit_of(config)
+            rows = read_log(fit.out / "log.csv")
             if rows:
                 share = rows[-1]["seconds"] / (60.0 * (config.budget.minutes or float("inf")))
-                energy = rows[-1][f"{config.target}_energy_mae_mev"]
-                errors = f"step {rows[-1]['step']:,.0f}, validation energy error {energy:.0f} meV"
+                energy = rows[-1][f"{fit.target}_energy_mae_mev"]
+                errors = f"step {rows[-1]['step']:,.0f}, {fit.target} energy error {energy:.0f} meV"
                 self.update(bar, completed=min(share, 1.0), errors=errors)
         if not self.console.is_terminal and time.monotonic() > self.next_line:
             self.next_line += LINE_SECONDS

@@ -1,8 +1,18 @@
 """Training: configuration, objective, methods, the fit loop and evaluation."""
 
+from idle_md.train.adapt import adapt_config, predictive_std
 from idle_md.train.config import TrainConfig, load_config, parse_config
 from idle_md.train.diagnosis import diagnose
 from idle_md.train.ensemble import train_ensemble
 from idle_md.train.run import train
 
-__all__ = ["TrainConfig", "diagnose", "load_config", "parse_config", "train", "train_ensemble"]
+__all__ = [
+    "TrainConfig",
+    "adapt_config",
+    "diagnose",
+    "load_config",
+    "parse_config",
+    "predictive_std",
+    "train",
+    "train_ensemble",
+]

@@ -11,6 +11,7 @@ class PaiNNConfig(Section):
     """Size of :class:`~idle_md.nn.PaiNN`."""
 
     head_hidden: ClassVar[int] = 32
+    compiles: ClassVar[bool] = True
     name: Literal["painn"] = "painn"
     features: Count = 64
     interactions: Count = 2
@@ -23,6 +24,7 @@ class HIPNNConfig(Section):
     """Size of :class:`~idle_md.nn.HIPNN`; its heads are linear in every interaction level."""
 
     head_hidden: ClassVar[int] = 0
+    compiles: ClassVar[bool] = False  # the width of its tables depends on the edges
     name: Literal["hipnn"] = "hipnn"
     features: Count = 64
     interactions: Count = 2
@@ -39,6 +41,7 @@ class GMNNConfig(Section):
     """Size of :class:`~idle_md.nn.GMNN`; its heads are linear in the last hidden layer."""
 
     head_hidden: ClassVar[int] = 0
+    compiles: ClassVar[bool] = True
     name: Literal["gmnn"] = "gmnn"
     layers: Annotated[tuple[Count, ...], Field(min_length=1)] = (256, 256)
     cutoff: Positive = 5.0

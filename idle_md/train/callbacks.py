@@ -12,6 +12,7 @@ from torch import Tensor
 
 from idle_md.files import replacing
 from idle_md.nn import save_checkpoint
+from idle_md.train import processes
 from idle_md.train.module import FitModule
 
 Row = dict[str, float]
@@ -65,7 +66,7 @@ class Validation(lightning.Callback):
     ) -> None:
         assert isinstance(module, FitModule)
         joined = {key: torch.cat([e[key] for e in self._errors]) for key in self._errors[0]}
-        means = {key: value.nanmean(0) for key, value in joined.items()}
+        means = {key: _mean_of_all(value) for key, value in joined.items()}
         per_atom, forces = float(means["per_atom"][-1]), float(means["forces"][-1])
         score = module.score(per_atom, None if forces != forces else forces)
         self.row = {"step": trainer.global_step, "seconds": module.seconds, "score": score}
@@ -78,15 +79,23 @@ class Validation(lightning.Callback):
         module.log("score", score)
         if score < self.best:
             self.best = score
-            validation = {"step": trainer.global_step, "score": score}
-            metadata = {**self.metadata, "validation": validation}
-            save_checkpoint(self.folder / "best.ckpt", module.potential, metadata)
+            if trainer.is_global_zero:
+                validation = {"step": trainer.global_step, "score": score}
+                metadata = {**self.metadata, "validation": validation}
+                save_checkpoint(self.folder / "best.ckpt", module.potential, metadata)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+
+def _mean_of_all(errors: Tensor) -> Tensor:
+    """Mean over the rows (n, k) of all processes, without those that are NaN."""
+    sums = processes.total(torch.stack([errors.nansum(0), (~errors.isnan()).sum(0)]))
+    mean: Tensor = sums[0] / sums[1]
+    return mean
 
 
 class Log(lightning.Callback):
@@ -134,8 +143,9 @@ class Log(lightning.Callback):
         for fidelity in module.potential.fidelities:
             energy = row[f"{fidelity}_energy_mae_mev"]
             force = row[f"{fidelity}_force_mae_mev_per_angstrom"]
-            shown = "" if force != force else f"  F {force:6.1f} meV/Å"
-            parts.append(f"{fidelity}  E {energy:7.1f} meV{shown}")
+            shown = [] if energy != energy else [f"E {energy:7.1f} meV"]
+            shown += [] if force != force else [f"F {force:6.1f} meV/Å"]
+            parts.append("  ".join([fidelity, *shown]))
         if row["score"] == self.validation.best:
             parts.append("best")
         return "  |  ".join(parts)

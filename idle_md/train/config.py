@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from idle_md.train.backbone import BackboneSection, PaiNNConfig
 from idle_md.train.explain import explain
-from idle_md.train.method import IdleConfig, Method
+from idle_md.train.method import AdaptConfig, IdleConfig, Method
 from idle_md.train.section import BudgetConfig, Positive, Section, Weight
 
 Label = Literal["energy", "forces"]
@@ -100,6 +100,11 @@ class TrainConfig(Section):
     threads: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="CPU threads; default: what PyTorch chooses"
     )
+    compile: bool = Field(
+        default=False,
+        description="compile the model for training: twice the steps per second after a minute or "
+        "two, which later runs save; painn and gmnn; needs a C++ compiler",
+    )
 
     @field_validator("method", mode="before")
     @classmethod
@@ -125,6 +130,15 @@ class TrainConfig(Section):
         return value
 
     @model_validator(mode="after")
+    def _backbone_compiles(self) -> "TrainConfig":
+        if self.compile and not self.backbone.compiles:
+            raise ValueError(
+                f"compile: {self.backbone.name} cannot be compiled; leave it false, or use the "
+                "backbone painn or gmnn"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fidelities_agree(self) -> "TrainConfig":
         if self.target not in self.labels:
             raise ValueError(
@@ -135,19 +149,31 @@ class TrainConfig(Section):
         for name, where in named.items():
             if name not in self.labels:
                 raise ValueError(f"{where} names {name!r}, which labels does not use")
-        for fidelity, kinds in self.labels.items():
-            if "energy" not in kinds:
-                raise ValueError(
-                    f"labels.{fidelity} has no energy: without energies its reference energies "
-                    "are unknown; add `energy`"
-                )
+        if "energy" not in self.labels[self.target]:
+            raise ValueError(
+                f"labels.{self.target} has no energy: without energies of the target its reference "
+                "energies are unknown; add `energy`"
+            )
+        if isinstance(self.method, AdaptConfig):
+            self._check_adapt()
         return self
+
+    def _check_adapt(self) -> None:
+        if "forces" in self.labels[self.target]:
+            raise ValueError(
+                f"method adapt is fitted to energies alone: set `{self.target}: [energy]`, or use "
+                "idle or transfer, which take forces"
+            )
+        if self.diagnose:
+            raise ValueError("diagnose compares validation errors, and adapt has none: remove it")
 
     @property
     def fidelities(self) -> list[str]:
         """Fidelities that one network is trained on, the target last."""
         if isinstance(self.method, IdleConfig):
             return [f for f in self.labels if f != self.target] + [self.target]
+        if isinstance(self.method, AdaptConfig) and self.method.source in self.labels:
+            return [self.method.source, self.target]
         return [self.target]
 
     @property

@@ -2,15 +2,17 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 from rich.console import Console
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from idle_md.files import replacing
 from idle_md.nn import load_checkpoint
+from idle_md.train import processes
 from idle_md.train.config import TrainConfig
 from idle_md.train.method import SingleConfig
 from idle_md.train.run import train
@@ -69,6 +71,7 @@ def diagnose(config: TrainConfig, seeds: int, resume: bool, console: Console | N
     """
     if isinstance(config.method, SingleConfig):
         raise ValueError("diagnose compares a method with `single`: choose another method")
+    processes.join()
     numbers = [config.seed + k for k in range(seeds)]
     scores: dict[str, list[float]] = {"with": [], "without": []}
     for seed in numbers:
@@ -76,15 +79,20 @@ def diagnose(config: TrainConfig, seeds: int, resume: bool, console: Console | N
             out = config.out / "diagnosis" / f"{name}-{seed}"
             alone = {"out": out, "seed": seed, "diagnose": 0, "ensemble": 1}
             one = variant.model_copy(update=alone)
-            if not (out / "metrics.json").is_file():
-                train(one, resume=resume and (out / "config.yaml").is_file(), console=console)
+            if not processes.by_first((out / "metrics.json").is_file):
+                begun = resume and processes.by_first((out / "config.yaml").is_file)
+                train(one, resume=begun, console=console)
             scores[name].append(load_checkpoint(out / "best.ckpt")[1]["validation"]["score"])
     diagnosis = judge(numbers, scores["with"], scores["without"])
-    with replacing(config.out / "diagnosis.json") as temporary:
-        temporary.write_text(json.dumps(diagnosis.model_dump(), indent=2))
+    processes.by_first(lambda: _write(diagnosis, config.out / "diagnosis.json"))
     if console is not None:
         console.print(str(diagnosis))
     return diagnosis
+
+
+def _write(diagnosis: Diagnosis, path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(diagnosis.model_dump(), indent=2))
 
 
 def judge(seeds: list[int], with_low_level: list[float], without: list[float]) -> Diagnosis:
@@ -92,7 +100,7 @@ def judge(seeds: list[int], with_low_level: list[float], without: list[float]) -
     logarithms = np.log(np.asarray(with_low_level) / np.asarray(without))
     mean, count = float(logarithms.mean()), len(logarithms)
     spread = float(logarithms.std(ddof=1)) / math.sqrt(count)
-    half = float(student.ppf(0.5 + 0.5 * CONFIDENCE, count - 1)) * spread
+    half = float(stdtrit(count - 1, 0.5 + 0.5 * CONFIDENCE)) * spread
     low, high = math.exp(mean - half), math.exp(mean + half)
     verdict = "helped" if high < 1.0 else "hurt" if low > 1.0 else "made no clear difference"
     values: dict[str, Any] = {"ratio": math.exp(mean), "ratio_low": low, "ratio_high": high}

@@ -12,6 +12,7 @@ from torch import Tensor
 from idle_md.data import Batch, Store, split
 from idle_md.files import replacing
 from idle_md.nn import Potential, load_checkpoint
+from idle_md.train import processes
 from idle_md.train.config import TrainConfig
 from idle_md.train.evaluation import (
     Errors,
@@ -54,20 +55,20 @@ def train_ensemble(
     OSError
         If the folder cannot be written.
     """
-    prepare_folder(config.model_copy(update={"ensemble": members}), resume)
+    processes.join()
+    whole = config.model_copy(update={"ensemble": members})
+    processes.by_first(lambda: prepare_folder(whole, resume))
     folders = []
     for k in range(members):
         out, seed = config.out / f"member-{k}", config.seed + k
         changes = {"out": out, "seed": seed, "ensemble": 1, "diagnose": 0}
         if console is not None:
             console.print(f"Member {k + 1} of {members}, seed {seed}, in {out}")
-        if not (resume and (out / "metrics.json").is_file()):
-            begun = resume and (out / "config.yaml").is_file()
+        if not (resume and processes.by_first((out / "metrics.json").is_file)):
+            begun = resume and processes.by_first((out / "config.yaml").is_file)
             train(config.model_copy(update=changes), resume=begun, console=console)
         folders.append(out)
-    metrics = _metrics(config, folders)
-    with replacing(config.out / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2))
+    processes.by_first(lambda: _write_metrics(config, folders))
     return config.out
 
 
@@ -85,7 +86,7 @@ def committee_predictor(potentials: Sequence[Potential], fidelity: str) -> Predi
     return energies_and_forces
 
 
-def _metrics(config: TrainConfig, folders: Sequence[Path]) -> dict[str, Any]:
+def _write_metrics(config: TrainConfig, folders: Sequence[Path]) -> None:
     members = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
     potentials = [load_checkpoint(folder / "best.ckpt")[0] for folder in folders]
     cutoff = potentials[0].backbone.cutoff
@@ -97,10 +98,12 @@ def _metrics(config: TrainConfig, folders: Sequence[Path]) -> dict[str, Any]:
 
     store = load_store(config)
     splits = split(store, **config.data.split.model_dump())
-    return {
+    metrics: dict[str, Any] = {
         **held_out_errors(store, splits, list(members[0]["test"]), errors),
         "label_counts": members[0]["label_counts"],
         "train_seconds": sum(member["train_seconds"] for member in members),
         "versions": versions(),
         "members": members,
     }
+    with replacing(config.out / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2))

@@ -1,6 +1,7 @@
 """Errors of a model on labelled geometries, as every published table defines them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -116,10 +117,21 @@ def evaluate(
 
 
 def evaluate_potential(potential: Potential, store: Store, fidelity: str) -> tuple[Errors, Parity]:
-    """Return the errors of one head of a training model, see :func:`evaluate`."""
+    """Return the errors of one head of a training model, see :func:`evaluate`.
+
+    A fidelity that was trained on forces alone has errors of forces alone.
+    """
     dtype = next(potential.parameters()).dtype
+    if not potential.has_energies(fidelity):
+        store = _without_energies(store, fidelity)
     predictor = potential_predictor(potential, fidelity)
     return evaluate(predictor, store, fidelity, potential.backbone.cutoff, dtype)
+
+
+def _without_energies(store: Store, fidelity: str) -> Store:
+    labels = store.labels_of(fidelity)
+    hidden = replace(labels, energy=np.full_like(labels.energy, np.nan))
+    return replace(store, labels={**store.labels, fidelity: hidden})
 
 
 def evaluate_deployed(model: DeployedModel, store: Store) -> tuple[Errors, Parity]:

@@ -7,6 +7,7 @@ factors could not be read; the defaults here are our own.
 import torch
 
 from idle_md.data import fit_reference_energies
+from idle_md.elements import symbols
 from idle_md.nn import Potential
 from idle_md.train.evaluation import potential_predictor, predict_all
 from idle_md.train.groups import SCALE_SHIFT, known_group, parameter_groups
@@ -32,17 +33,15 @@ def start_finetuning(task: Task, source: Potential, fidelity: str, config: Finet
     Raises
     ------
     ValueError
-        If a parameter group or the fidelity does not exist, an element is unknown to the source, or
-        its backbone differs.
+        If a parameter group or the fidelity does not exist, or an element is unknown to the source.
     """
     column, target = source.column(fidelity), task.potential
-    unknown = set(target.backbone.elements) - set(source.backbone.elements)
-    if unknown:
-        raise ValueError(f"the model to start from does not know the elements {sorted(unknown)}")
+    check_elements(target, source)
     start = Potential(source.backbone, target.fidelities, source.hidden)
     if config.head == "copy":
-        _copy_head(start, source, fidelity)
-    start.reference_energies[:, 0] = source.reference_energies[:, column]
+        copy_head(source, fidelity, start, task.config.target)
+    # A fidelity with forces alone has none: its labels are the whole shift then.
+    start.reference_energies[:, 0] = source.reference_energies[:, column].nan_to_num()
     _reset(start, Potential.from_hyperparameters(start.hyperparameters), config.reset)
     if config.head == "copy":
         _shift_reference_energies(task, start)
@@ -53,13 +52,51 @@ def start_finetuning(task: Task, source: Potential, fidelity: str, config: Finet
     task.rates = _rates(start, config)
 
 
+def start_from(task: Task, source: Potential) -> None:
+    """Put a trained model with heads of the same fidelities in place of a task's own.
+
+    Raises
+    ------
+    ValueError
+        If its fidelities are others, or it does not know an element.
+    """
+    check_elements(task.potential, source)
+    if set(source.fidelities) != set(task.potential.fidelities):
+        raise ValueError(
+            f"the model to start from has heads of {', '.join(source.fidelities)}, but labels are "
+            f"given of {', '.join(task.potential.fidelities)}: they must be the same"
+        )
+    if source.fidelities != task.potential.fidelities:
+        raise ValueError(
+            f"the model to start from has the target {source.fidelities[-1]!r}, and the "
+            f"fidelities in the order {', '.join(source.fidelities)}: give labels in that order"
+        )
+    task.potential = source
+
+
+def check_elements(needed: Potential, source: Potential) -> None:
+    """Check that a trained model knows all elements that another one needs.
+
+    Raises
+    ------
+    ValueError
+        If it does not; names them.
+    """
+    unknown = sorted(set(needed.backbone.elements) - set(source.backbone.elements))
+    if unknown:
+        raise ValueError(
+            f"the model to start from does not know the elements {', '.join(symbols(unknown))}: it "
+            f"knows {', '.join(symbols(source.backbone.elements))}"
+        )
+
+
 @torch.no_grad()
-def _copy_head(start: Potential, source: Potential, fidelity: str) -> None:
+def copy_head(source: Potential, fidelity: str, target: Potential, name: str) -> None:
+    """Make the independent head ``name`` of a potential a copy of a trained one."""
     hidden, output = source.heads.folded(fidelity)
-    (name,) = start.fidelities
     if hidden is not None:
-        start.heads.hidden[name].load_state_dict(hidden.state_dict())
-    start.heads.output[name].load_state_dict(output.state_dict())
+        target.heads.hidden[name].load_state_dict(hidden.state_dict())
+    target.heads.output[name].load_state_dict(output.state_dict())
 
 
 def _reset(start: Potential, fresh: Potential, names: list[str]) -> None:

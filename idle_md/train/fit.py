@@ -6,25 +6,27 @@ import logging
 import math
 import platform
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
 import numpy as np
-import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from rich.console import Console
 from rich.table import Table
 
 from idle_md.data import Store
 from idle_md.files import replacing
+from idle_md.memory import keep_freed_memory
 from idle_md.nn import load_checkpoint
+from idle_md.train import processes
 from idle_md.train.callbacks import Log, Validation, moving_average
 from idle_md.train.config import TrainConfig
 from idle_md.train.evaluation import Errors, evaluate_potential, held_out_errors
 from idle_md.train.method import DeltaConfig
 from idle_md.train.module import FitModule
 from idle_md.train.sampling import Indices
-from idle_md.train.task import Task
+from idle_md.train.task import Task, labelled_geometries
 
 
 def fit(task: Task, resume: bool, console: Console | None) -> dict[str, Any]:
@@ -42,20 +44,38 @@ def fit(task: Task, resume: bool, console: Console | None) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If there is nothing to validate on, or the loss diverges.
+        If there is nothing to validate on, less of it or of a batch than there are processes, or
+        the loss diverges.
     """
     config = task.config
+    keep_freed_memory()
+    validated = validation_indices(task)
+    _check_shares(task, len(validated))
     if console is not None:
         console.print(label_table(task.label_counts))
-    module = FitModule(task, validation_indices(task))
+    module = FitModule(task, validated)
     last = config.out / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         validation = Validation(config.out, checkpoint_metadata(task))
         trainer = _trainer(config, validation, console)
-        checkpoint = last if resume and last.is_file() else None
+        checkpoint = last if resume and processes.by_first(last.is_file) else None
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    return write_metrics(task, module.seconds)
+    return processes.by_first(lambda: write_metrics(task, module.seconds))
+
+
+def _check_shares(task: Task, n_validated: int) -> None:
+    n_trained, n_processes = len(task.stream[0]), processes.count()
+    for n, what, key in (
+        (n_trained, "geometries in a batch", "batch.size"),
+        (n_validated, "validation geometries", "data.split.validation"),
+    ):
+        if n < n_processes:
+            raise ValueError(
+                f"{n_processes} processes need as many {what} or more, and there are {n}: "
+                f"raise {key}, or start fewer processes"
+            )
 
 
 def _trainer(
@@ -70,12 +90,13 @@ def _trainer(
         config.out, "last", save_on_train_epoch_end=True, enable_version_counter=False
     )
     callbacks: list[lightning.Callback] = [validation, averaging]
-    callbacks += [Log(config.out, validation, console), last]
+    callbacks += [Log(config.out, validation, console)] if processes.rank() == 0 else []
+    callbacks.append(last)
     if budget.early_stopping is not None:
         callbacks.append(EarlyStopping("score", patience=budget.early_stopping))
     return lightning.Trainer(
         accelerator="auto",
-        devices=1,
+        **processes.trainer_settings(),
         max_epochs=math.ceil(budget.steps / budget.validate_every),
         gradient_clip_val=config.optimizer.gradient_clip,
         callbacks=callbacks,
@@ -91,7 +112,7 @@ def _trainer(
 def validation_indices(task: Task) -> Indices:
     """Return the validation geometries: all with a target label, some of the others."""
     indices = task.splits["validation"]
-    labelled = ~torch.isnan(task.tensors.energies[torch.from_numpy(indices)]).numpy()
+    labelled = labelled_geometries(task.tensors)[indices]
     target, others = indices[labelled[:, -1]], indices[~labelled[:, -1] & labelled.any(1)]
     if len(target) == 0:
         raise ValueError(
@@ -129,7 +150,9 @@ def checkpoint_metadata(task: Task) -> dict[str, Any]:
     }
 
 
-def write_metrics(task: Task, seconds: float) -> dict[str, Any]:
+def write_metrics(
+    task: Task, seconds: float, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Evaluate ``best.ckpt`` on the roles test and ood and write ``metrics.json``, atomically."""
     out = task.config.out
     potential, _ = load_checkpoint(out / "best.ckpt")
@@ -142,6 +165,7 @@ def write_metrics(task: Task, seconds: float) -> dict[str, Any]:
         "label_counts": task.label_counts,
         "train_seconds": seconds,
         "versions": versions(),
+        **(more or {}),
     }
     with replacing(out / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2))

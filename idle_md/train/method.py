@@ -47,6 +47,15 @@ class IdleConfig(Section):
         default=True,
         description="supervise the difference of the two heads where both labels exist",
     )
+    low_level_weight: Weight | Literal["auto"] = Field(
+        default=1.0,
+        description="factor on the loss of every fidelity but the target; auto: the one of "
+        "several short trainings with the smallest validation error of the target",
+    )
+    start: Path | None = Field(
+        default=None,
+        description="checkpoint with heads of these fidelities to go on from, such as one of adapt",
+    )
     finetune: FinetuneConfig | None = Field(
         default=None, description="train on the target alone afterwards"
     )
@@ -63,6 +72,17 @@ class TransferConfig(Section):
     finetune: FinetuneConfig = FinetuneConfig()
 
 
+class AdaptConfig(Section):
+    """A trained model gets the target as a new fidelity in closed form, its backbone frozen."""
+
+    name: Literal["adapt"] = "adapt"
+    source: str = Field(description="fidelity of the trained model that is corrected")
+    checkpoint: Path | None = Field(
+        default=None, description="trained model to start from in place of a pre-training"
+    )
+    steps: Count = Field(default=2000, description="steps of distilling the correction to a head")
+
+
 class DeltaConfig(Section):
     """Explicit delta learning: the model is the target less a low level that runs live."""
 
@@ -71,11 +91,6 @@ class DeltaConfig(Section):
 
 
 Method = Annotated[
-    SingleConfig | IdleConfig | TransferConfig | DeltaConfig, Field(discriminator="name")
+    SingleConfig | IdleConfig | TransferConfig | AdaptConfig | DeltaConfig,
+    Field(discriminator="name"),
 ]
-METHODS: dict[str, type[Section]] = {
-    "single": SingleConfig,
-    "idle": IdleConfig,
-    "transfer": TransferConfig,
-    "delta": DeltaConfig,
-}

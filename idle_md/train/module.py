@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, Dataset
 
 from idle_md.data import Batch, GeometryTensors
+from idle_md.train import processes
 from idle_md.train.groups import optimizer_groups
 from idle_md.train.objective import FORCE_DELTA, predict, residual_energies
 from idle_md.train.sampling import BatchStream, Indices
@@ -18,7 +19,7 @@ from idle_md.train.task import Task
 
 
 class _Batches(Dataset[Batch]):
-    """Training batches ``first`` to ``last`` of a stream."""
+    """Training batches ``first`` to ``last`` of a stream, of each this process's share."""
 
     def __init__(
         self, tensors: GeometryTensors, stream: BatchStream, first: int, last: int
@@ -29,7 +30,7 @@ class _Batches(Dataset[Batch]):
         return self.last - self.first
 
     def __getitem__(self, number: int) -> Batch:
-        return self.tensors.batch(self.stream[self.first + number])
+        return self.tensors.batch(processes.share(self.stream[self.first + number]))
 
 
 class _Chunks(Dataset[Batch]):
@@ -61,7 +62,7 @@ class FitModule(lightning.LightningModule):
         self.potential = task.potential
         # Not attributes of the module: a copy of it (weight averaging) must not copy the data.
         self._context = _Context(task, validation)
-        self.seconds_before = 0.0
+        self.seconds_before = self._seconds_of_all = 0.0
         self._started = time.monotonic()
 
     @property
@@ -75,7 +76,7 @@ class FitModule(lightning.LightningModule):
         budget = self._context.task.config.budget
         spent = self.global_step / budget.steps
         if budget.minutes is not None:
-            spent = max(spent, self.seconds / (60 * budget.minutes))
+            spent = max(spent, self._seconds_of_all / (60 * budget.minutes))
         return min(spent, 1.0)
 
     def on_fit_start(self) -> None:
@@ -85,13 +86,13 @@ class FitModule(lightning.LightningModule):
         checkpoint["seconds"] = self.seconds
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.seconds_before = checkpoint["seconds"]
+        self.seconds_before = self._seconds_of_all = checkpoint["seconds"]
 
     def configure_optimizers(self) -> Any:
         settings = self._context.task.config.optimizer
         decay, rates = settings.correction_weight_decay, self._context.task.rates
         groups = optimizer_groups(self.potential, rates, settings.learning_rate, decay)
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = torch.optim.AdamW(groups, fused=True)
         if settings.schedule == "plateau":
             plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.plateau_patience)
             return {
@@ -117,10 +118,12 @@ class FitModule(lightning.LightningModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         task = self._context.task
-        chunks = _Chunks(task.tensors, self._context.validation, size=64)
+        chunks = _Chunks(task.tensors, processes.share(self._context.validation), size=64)
         return DataLoader(chunks, batch_size=None)
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
+        if self._context.task.config.budget.minutes is not None:
+            self._seconds_of_all = processes.by_first(lambda: self.seconds)
         loss, _ = self._context.task.objective(self.potential, batch)
         if not bool(torch.isfinite(loss)):
             raise ValueError(
@@ -131,7 +134,7 @@ class FitModule(lightning.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, number: int) -> None:
         minutes = self._context.task.config.budget.minutes
-        if minutes is not None and self.seconds > 60 * minutes:
+        if minutes is not None and self._seconds_of_all > 60 * minutes:
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, number: int) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from torch.nn.functional import huber_loss
 
 from idle_md.data import Batch
 from idle_md.nn import Potential
+from idle_md.train import processes
+from idle_md.train.gradients import compiled_gradients, gradients
 
 ENERGY_DELTA = 0.05  # eV / sqrt(atom): below it the loss is quadratic, above it linear
 FORCE_DELTA = 0.1  # eV / angstrom
@@ -26,7 +28,11 @@ class Prediction:
 
 
 def predict(
-    potential: Potential, batch: Batch, force_columns: Sequence[int], create_graph: bool = False
+    potential: Potential,
+    batch: Batch,
+    force_columns: Sequence[int],
+    create_graph: bool = False,
+    compiled: bool = False,
 ) -> Prediction:
     """Return residual energies of every fidelity and forces of some.
 
@@ -40,22 +46,21 @@ def predict(
         Output columns whose forces are wanted.
     create_graph
         Whether the forces will be differentiated again.
+    compiled
+        Whether to compile the model; the result can be differentiated either way.
     """
-    vectors = batch.edge_vectors.detach().requires_grad_(bool(force_columns))
-    atomic = potential.residual(batch.species, batch.edge_index, vectors)
+    columns = tuple(force_columns)
+    graph = potential, batch.species, batch.edge_index, batch.edge_vectors, columns
+    atomic, found = compiled_gradients()(*graph) if compiled else gradients(*graph, create_graph)
     energies = atomic.new_zeros((batch.n_graphs, atomic.shape[1]))
     energies = energies.index_add(0, batch.graph_index, atomic)
-    forces = {}
-    for number, column in enumerate(force_columns):
-        keep = create_graph or number < len(force_columns) - 1
-        (gradient,) = torch.autograd.grad(
-            atomic[:, column].sum(), vectors, create_graph=create_graph, retain_graph=keep
-        )
-        forces[column] = (
-            torch.zeros_like(batch.positions)
-            .index_add(0, batch.edge_index[0], gradient)
-            .index_add(0, batch.edge_index[1], -gradient)
-        )
+    centre, neighbor = batch.edge_index
+    forces = {
+        column: torch.zeros_like(batch.positions)
+        .index_add(0, centre, gradient)
+        .index_add(0, neighbor, gradient, alpha=-1)
+        for column, gradient in zip(columns, found, strict=True)
+    }
     return Prediction(energies, forces)
 
 
@@ -82,10 +87,13 @@ class Objective:
     paired
         ``{column: base column}``: where both energies are labelled, the difference of the two
         predictions is supervised in place of the column's own energy.
+    compiled
+        Whether to compile the model for training.
     """
 
     weights: Mapping[int, tuple[float, float]]
     paired: Mapping[int, int]
+    compiled: bool = False
 
     def force_columns(self, batch: Batch) -> list[int]:
         """Return the columns that have a weighted force label in the batch."""
@@ -98,18 +106,25 @@ class Objective:
     def __call__(
         self, potential: Potential, batch: Batch, create_graph: bool = True
     ) -> tuple[Tensor, dict[int, Tensor]]:
-        """Return the loss and its part by output column."""
-        prediction = predict(potential, batch, self.force_columns(batch), create_graph)
+        """Return the loss and its part by output column.
+
+        With several processes, the mean of what they return is the loss over all their labels.
+        """
+        columns = self.force_columns(batch)
+        prediction = predict(potential, batch, columns, create_graph, self.compiled)
         labels = residual_energies(potential, batch)
         n_atoms = torch.bincount(batch.graph_index, minlength=batch.n_graphs)
         root = n_atoms.to(labels.dtype).sqrt()
+        energy_share, force_share = label_shares(batch)
         parts = {}
         for column, (energy_weight, force_weight) in self.weights.items():
             energy, label = self._compared(prediction.energies, labels, column)
-            part = energy_weight * masked_huber(energy / root, label / root, ENERGY_DELTA)
+            huber = masked_huber(energy / root, label / root, ENERGY_DELTA)
+            part = energy_weight * energy_share[column] * huber
             if column in prediction.forces:
                 forces, force_labels = prediction.forces[column], batch.forces[:, column]
-                part = part + force_weight * masked_huber(forces, force_labels, FORCE_DELTA)
+                huber = masked_huber(forces, force_labels, FORCE_DELTA)
+                part = part + force_weight * force_share[column] * huber
             parts[column] = part
         return torch.stack(list(parts.values())).sum(), parts
 
@@ -125,9 +140,20 @@ class Objective:
         )
 
 
+def label_shares(batch: Batch) -> Tensor:
+    """Return the weight of this process's means, (2, n_fidelities): of energies, of forces.
+
+    Gradients are averaged over processes. A mean over a process's labels therefore has to count as
+    many times as it has labels more than the average process, which is once if it is alone.
+    """
+    energies, forces = ~torch.isnan(batch.energies), ~torch.isnan(batch.forces)
+    known = torch.stack([energies.sum(0), forces.sum((0, 2))]).to(batch.positions)
+    return processes.count() * known / processes.total(known).clamp(min=1)
+
+
 def masked_huber(prediction: Tensor, label: Tensor, delta: float) -> Tensor:
     """Mean Huber loss in units of ``delta`` where the label is not NaN; 0 if there is none."""
     known = ~torch.isnan(label)
     if not bool(known.any()):
-        return prediction.new_zeros(())
+        return 0.0 * prediction.sum()  # every process must have a gradient of every parameter
     return huber_loss(prediction[known], label[known], delta=delta) / delta

@@ -4,15 +4,26 @@ from pathlib import Path
 
 import torch
 import yaml
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from idle_md.files import replacing
 from idle_md.nn import Potential, load_checkpoint
+from idle_md.train import processes
+from idle_md.train.adapt import adapt
+from idle_md.train.backbone import BackboneSection
 from idle_md.train.config import TrainConfig
-from idle_md.train.finetune import start_finetuning
+from idle_md.train.finetune import start_finetuning, start_from
 from idle_md.train.fit import fit
-from idle_md.train.method import FinetuneConfig, IdleConfig, SingleConfig, TransferConfig
-from idle_md.train.task import build_task
+from idle_md.train.method import (
+    AdaptConfig,
+    FinetuneConfig,
+    IdleConfig,
+    SingleConfig,
+    TransferConfig,
+)
+from idle_md.train.task import Task, build_task
+from idle_md.train.weight import choose_weight, with_low_level_weight
 
 
 def train(config: TrainConfig, resume: bool = False, console: Console | None = None) -> Path:
@@ -43,19 +54,45 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
         raise ValueError(
             f"`train` trains one member of `ensemble: {config.ensemble}`: use `train_ensemble`"
         )
-    prepare_folder(config, resume)
+    processes.join()
+    processes.by_first(lambda: prepare_folder(config, resume))
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     method = config.method
-    finetune = method.finetune if isinstance(method, IdleConfig | TransferConfig) else None
-    if finetune is None:
-        task = build_task(config)
-    else:
-        source, fidelity = _source(config, console)
-        task = build_task(finetune_stage(config, finetune))
-        start_finetuning(task, source, fidelity, finetune)
-    fit(task, resume, console)
+    if isinstance(method, AdaptConfig):
+        source, base = _source(config, console)
+        task, steps = build_task(with_network_of(source, config)), method.steps
+        processes.by_first(lambda: adapt(task, source, base, steps, console))
+        return config.out
+    if isinstance(method, IdleConfig) and method.low_level_weight == "auto":
+        config = with_low_level_weight(config, choose_weight(config, train, console))
+    fit(_task(config, console), resume, console)
     return config.out
+
+
+def _task(config: TrainConfig, console: Console | None) -> Task:
+    """Return the task of the last stage, after the stages that it builds on."""
+    method = config.method
+    finetune = method.finetune if isinstance(method, IdleConfig | TransferConfig) else None
+    if finetune is not None:
+        source, fidelity = _source(config, console)
+        task = build_task(with_network_of(source, finetune_stage(config, finetune)))
+        start_finetuning(task, source, fidelity, finetune)
+        return task
+    if isinstance(method, IdleConfig) and method.start is not None:
+        source, _ = load_checkpoint(method.start)
+        task = build_task(with_network_of(source, config))
+        start_from(task, source)
+        return task
+    return build_task(config)
+
+
+def with_network_of(source: Potential, config: TrainConfig) -> TrainConfig:
+    """Return a configuration whose backbone and heads are those of a trained model."""
+    settings = dict(source.hyperparameters["backbone"])
+    settings.pop("elements")
+    backbone: BackboneSection = TypeAdapter(BackboneSection).validate_python(settings)
+    return config.model_copy(update={"backbone": backbone, "head_hidden": source.hidden})
 
 
 def finetune_stage(config: TrainConfig, finetune: FinetuneConfig) -> TrainConfig:
@@ -83,11 +120,11 @@ def pretrain_stage(config: TrainConfig) -> TrainConfig:
     if isinstance(method, IdleConfig):
         joint = method.model_copy(update={"finetune": None})
         return config.model_copy(update={"out": out, "method": joint})
-    assert isinstance(method, TransferConfig)
+    assert isinstance(method, TransferConfig | AdaptConfig)
     source = method.source
-    if source not in config.labels:
+    if "energy" not in config.labels.get(source, []):
         raise ValueError(
-            f"method.source is {source!r}, which has no entry in labels: add "
+            f"method.source is {source!r}, which has no energies in labels: set "
             f"`{source}: [energy, forces]` (there are {', '.join(config.labels)})"
         )
     budgets = {name: n for name, n in config.data.budgets.items() if name == source}
@@ -105,11 +142,12 @@ def pretrain_stage(config: TrainConfig) -> TrainConfig:
 def _source(config: TrainConfig, console: Console | None) -> tuple[Potential, str]:
     """Return a trained potential to start from, and which of its heads."""
     method = config.method
-    if isinstance(method, TransferConfig) and method.checkpoint is not None:
+    if isinstance(method, TransferConfig | AdaptConfig) and method.checkpoint is not None:
         return load_checkpoint(method.checkpoint)[0], method.source
     stage = pretrain_stage(config)
-    if not (stage.out / "metrics.json").is_file():
-        train(stage, resume=(stage.out / "config.yaml").is_file(), console=console)
+    if not processes.by_first((stage.out / "metrics.json").is_file):
+        begun = processes.by_first((stage.out / "config.yaml").is_file)
+        train(stage, resume=begun, console=console)
     return load_checkpoint(stage.out / "best.ckpt")[0], stage.target
 
 

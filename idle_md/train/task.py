@@ -6,22 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from idle_md.data import (
-    GeometryTensors,
-    Store,
-    draw_labels,
-    fit_reference_energies,
-    load,
-    split,
-)
-from idle_md.nn import BACKBONES, Potential
-from idle_md.train.config import TrainConfig
+from idle_md.data import GeometryTensors, Store, draw_labels, load, split
+from idle_md.nn import Potential
+from idle_md.train.config import Label, TrainConfig
 from idle_md.train.delta import explicit_difference
+from idle_md.train.initialisation import build_potential, has_energies, has_forces, low_level
 from idle_md.train.method import DeltaConfig, IdleConfig
 from idle_md.train.objective import Objective
 from idle_md.train.sampling import BatchStream, Indices
-
-SMALLEST_SCALE = 1e-3  # eV, for labels that the reference energies explain completely
 
 
 @dataclass
@@ -66,7 +58,7 @@ def build_task(config: TrainConfig) -> Task:
         tensors=tensors,
         splits=splits,
         potential=potential,
-        objective=build_objective(config, potential),
+        objective=build_objective(config, potential, tensors),
         stream=_build_stream(config, tensors, splits["train"]),
         label_counts=_count_labels(config, tensors, splits),
     )
@@ -105,8 +97,11 @@ def allowed_labels(
             n_validation = round(budget * config.data.budget_validation)
             counts = {"train": budget - n_validation, "validation": n_validation}
             seed = config.data.split.seed
+            kind: Label = "energy" if "energy" in config.labels[fidelity] else "forces"
             for name, count in counts.items():
-                shown[draw_labels(store, splits[name], fidelity, count, seed)] = True
+                if count:
+                    drawn = draw_labels(store, splits[name], fidelity, count, seed, kind)
+                    shown[drawn] = True
         allowed[fidelity] = shown
     return allowed
 
@@ -116,7 +111,8 @@ def _mask(
 ) -> None:
     for column, fidelity in enumerate(config.fidelities):
         hidden = torch.from_numpy(~allowed[fidelity])
-        tensors.energies[hidden, column] = torch.nan
+        energyless = "energy" not in config.labels[fidelity]
+        tensors.energies[hidden | energyless, column] = torch.nan
         if "forces" not in config.labels[fidelity]:
             tensors.forces[:, column] = torch.nan
         else:
@@ -124,70 +120,31 @@ def _mask(
             tensors.forces[atoms, column] = torch.nan
 
 
-def build_potential(
-    config: TrainConfig, store: Store, train: Indices, tensors: GeometryTensors
-) -> Potential:
-    """Return an untrained potential with reference energies and scales of the training split."""
-    elements = sorted({int(z) for z in np.unique(store.select(train).numbers)})
-    settings = config.backbone.model_dump(exclude={"name"})
-    backbone = BACKBONES[config.backbone.name](elements, **settings)
-    energies = tensors.energies[torch.from_numpy(train)].numpy()
-    counts = store.element_counts(elements)[train]
-    corrections = _corrections(config, energies)
-    potential = Potential(backbone, config.fidelities, config.hidden_width, corrections)
-    root_n = np.sqrt(counts.sum(1))
-    references: dict[str, npt.NDArray[np.float64]] = {}
-    for fidelity in sorted(config.fidelities, key=lambda f: f in corrections):
-        column = config.fidelities.index(fidelity)
-        labels, base = energies[:, column], corrections.get(fidelity)
-        shift = np.zeros(len(elements))
-        if base is not None:
-            labels = labels - energies[:, config.fidelities.index(base)]
-            shift = references[base]
-        known = ~np.isnan(labels)
-        fitted = fit_reference_energies(counts[known], labels[known])
-        references[fidelity] = shift + fitted
-        residual = (labels - counts @ fitted)[known] / root_n[known]
-        potential.heads.scale[fidelity].fill_(max(float(residual.std()), SMALLEST_SCALE))
-        potential.reference_energies[elements, column] = torch.from_numpy(references[fidelity])
-    return potential
-
-
-def _corrections(config: TrainConfig, energies: npt.NDArray[np.float64]) -> dict[str, str]:
-    method, names = config.method, config.fidelities
-    if not isinstance(method, IdleConfig) or method.head != "correction" or len(names) == 1:
-        return {}
-    n_labels = dict(zip(names, (~np.isnan(energies)).sum(0), strict=True))
-    low_level = method.low_level or max(names[:-1], key=lambda f: int(n_labels[f]))
-    if low_level not in names[:-1]:
-        raise ValueError(
-            f"method.low_level is {low_level!r}: the fidelities below {config.target!r} are "
-            + ", ".join(names[:-1])
-        )
-    paired = ~np.isnan(energies[:, [names.index(low_level), names.index(config.target)]]).any(1)
-    if not paired.any():
-        raise ValueError(
-            f"no training geometry has both a {low_level!r} and a {config.target!r} energy, which "
-            "a correction head needs: set method.head=independent"
-        )
-    return {config.target: low_level}
-
-
-def build_objective(config: TrainConfig, potential: Potential) -> Objective:
+def build_objective(
+    config: TrainConfig, potential: Potential, tensors: GeometryTensors
+) -> Objective:
     """Return the loss of a configuration."""
     weights, paired = {}, {}
     for column, fidelity in enumerate(config.fidelities):
         loss = config.loss_of(fidelity)
         forces = loss.forces if "forces" in config.labels[fidelity] else 0.0
-        weights[column] = (loss.energy, forces)
-    if isinstance(config.method, IdleConfig) and config.method.paired:
-        for fidelity, base in potential.heads.correction_on.items():
-            paired[potential.column(fidelity)] = potential.column(base)
-    return Objective(weights, paired)
+        factor = 1.0 if fidelity == config.target else _low_level_weight(config)
+        weights[column] = (factor * loss.energy, factor * forces)
+    base = low_level(config, tensors)
+    if base is not None and isinstance(config.method, IdleConfig) and config.method.paired:
+        paired[potential.column(config.target)] = potential.column(base)
+    return Objective(weights, paired, config.compile)
+
+
+def _low_level_weight(config: TrainConfig) -> float:
+    weight = config.method.low_level_weight if isinstance(config.method, IdleConfig) else 1.0
+    if weight == "auto":
+        raise ValueError("method.low_level_weight is auto: only `train` can choose it")
+    return weight
 
 
 def _build_stream(config: TrainConfig, tensors: GeometryTensors, train: Indices) -> BatchStream:
-    labelled = ~torch.isnan(tensors.energies[torch.from_numpy(train)]).numpy()
+    labelled = labelled_geometries(tensors)[train]
     is_target = labelled[:, -1]
     return BatchStream(
         target=train[is_target],
@@ -198,11 +155,16 @@ def _build_stream(config: TrainConfig, tensors: GeometryTensors, train: Indices)
     )
 
 
+def labelled_geometries(tensors: GeometryTensors) -> npt.NDArray[np.bool_]:
+    """Return which geometries have a label of which fidelity (G, n_fidelities), of any kind."""
+    labelled: npt.NDArray[np.bool_] = (has_energies(tensors) | has_forces(tensors)).numpy()
+    return labelled
+
+
 def _count_labels(
     config: TrainConfig, tensors: GeometryTensors, splits: dict[str, Indices]
 ) -> dict[str, dict[str, dict[str, int]]]:
-    energy = ~torch.isnan(tensors.energies)
-    forces = ~torch.isnan(tensors.forces[tensors.offsets[:-1], :, 0])
+    energy, forces = has_energies(tensors), has_forces(tensors)
     return {
         fidelity: {
             name: {

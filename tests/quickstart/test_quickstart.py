@@ -28,14 +28,14 @@ def report(folder: Path) -> dict[str, Any]:
 
 
 def test_report_says_what_was_used(report: dict[str, Any]) -> None:
-    assert report["method"] == "idle"
+    assert report["method"] == "adapt"
     assert report["n_high_labels"] == 72
     assert report["n_low_labels"] == 8460
     assert report["label_counts"]["single"]["wb97x"] == report["label_counts"]["idle"]["wb97x"]
     assert report["label_counts"]["idle"]["wb97x"]["train"]["forces"] == 0
     single, idle = report["single"]["train_seconds"], report["idle"]["train_seconds"]
     assert 9.0 <= single < 20.0
-    assert idle == pytest.approx(single, abs=3.0)
+    assert idle > 9.0  # the pre-training, and the closed form after it
 
 
 def test_errors_are_those_of_the_exported_models(folder: Path, report: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ def test_baseline_is_the_low_level_with_shifted_elements(tmp_path: Path) -> None
     config = configuration("idle", tmp_path, minutes=1, labels=144, threads=1)
     store = load("chno-mini")
     part = store.select(np.flatnonzero((store.role == "test") & store.has_energy("wb97x")))
-    errors, _ = low_level_baseline(config, part)
+    errors, _ = low_level_baseline(config, "gfn2", part)
     difference = part.labels_of("wb97x").energy - part.labels_of("gfn2").energy
     counts = part.element_counts(part.elements)
     best = difference - counts @ np.linalg.lstsq(counts, difference, rcond=None)[0]

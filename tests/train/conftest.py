@@ -1,5 +1,6 @@
 """A small two-level data set and a configuration that trains on it within seconds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from idle_md.data import load
+from idle_md.train import parse_config, train
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +21,11 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def settings(small_store: Path, tmp_path: Path) -> dict[str, Any]:
-    """Plain values of a configuration."""
-    return {
-        "out": str(tmp_path / "run"),
+@pytest.fixture(scope="session")
+def make_settings(small_store: Path) -> Callable[[Path], dict[str, Any]]:
+    """Plain values of a configuration, by the run folder."""
+    return lambda out: {
+        "out": str(out),
         "target": "wb97x",
         "labels": {"gfn2": ["energy", "forces"], "wb97x": ["energy"]},
         "data": {
@@ -38,3 +40,20 @@ def settings(small_store: Path, tmp_path: Path) -> dict[str, Any]:
         "budget": {"steps": 150, "validate_every": 25},
         "threads": 1,
     }
+
+
+@pytest.fixture
+def settings(make_settings: Callable[[Path], dict[str, Any]], tmp_path: Path) -> dict[str, Any]:
+    """Plain values of a configuration."""
+    return make_settings(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def pretrained(
+    make_settings: Callable[[Path], dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Checkpoint of a model of the low level alone."""
+    settings = make_settings(tmp_path_factory.mktemp("pretrained") / "run")
+    low = {"target": "gfn2", "labels": {"gfn2": ["energy", "forces"]}, "method": "single"}
+    data = {**settings["data"], "budgets": {}}
+    return train(parse_config({**settings, **low, "data": data})) / "best.ckpt"

@@ -27,26 +27,6 @@ def transfer(settings: dict[str, Any], **finetune: Any) -> dict[str, Any]:
     return {**settings, "method": method}
 
 
-@pytest.fixture(scope="module")
-def pretrained(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A low-level model; the configuration of conftest.settings on gfn2 alone."""
-    out = tmp_path_factory.mktemp("pretrained") / "run"
-    settings = {
-        "out": str(out),
-        "target": "gfn2",
-        "labels": {"gfn2": ["energy", "forces"]},
-        "method": "single",
-        "data": {"store": str(small_store), "split": {"validation": 0.3}},
-        "backbone": {"features": 16, "cutoff": 4.0, "n_radial": 6},
-        "head_hidden": 8,
-        "batch": {"size": 8},
-        "optimizer": {"learning_rate": 1e-2, "warmup_steps": 5, "ema_decay": 0.9},
-        "budget": {"steps": 150, "validate_every": 25},
-        "threads": 1,
-    }
-    return train(parse_config(settings)) / "best.ckpt"
-
-
 def started(settings: dict[str, Any], pretrained: Path, **finetune: Any) -> Task:
     config = parse_config(transfer(settings, **finetune))
     assert isinstance(config.method, TransferConfig)
@@ -159,7 +139,7 @@ def test_delta_learns_the_difference(settings: dict[str, Any], tmp_path: Path) -
 
 def test_misuse(settings: dict[str, Any], pretrained: Path, small_store: Path) -> None:
     without = {**transfer(settings), "labels": {"wb97x": ["energy"]}}
-    with pytest.raises(ValueError, match=r"method\.source is 'gfn2'.*add `gfn2:"):
+    with pytest.raises(ValueError, match=r"method\.source is 'gfn2'.*set `gfn2:"):
         train(parse_config(without))
     with pytest.raises(ValueError, match=r"unknown parameter group 'embeding'.*'embedding'"):
         started(settings, pretrained, rates={"embeding": 0})

@@ -8,7 +8,7 @@ FAULTS = """
 import resource, sys
 import ase.build
 from idle_md.deploy import load
-from idle_md.engines.memory import keep_freed_memory
+from idle_md.memory import keep_freed_memory
 if sys.argv[2] == "keep":
     keep_freed_memory()
 atoms = ase.build.bulk("C", cubic=True).repeat(2)

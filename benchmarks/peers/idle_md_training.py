@@ -1,0 +1,104 @@
+"""Train idle_md's PaiNN on energies and forces and time the steps.
+
+Started by ``benchmarks/training.py``, once for all that ``idle-md train`` does and once for batch,
+loss, gradient and optimiser alone.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from peers.rounds import Rounds
+from torch import Tensor
+
+from idle_md.data import Batch
+from idle_md.memory import keep_freed_memory
+from idle_md.nn import Potential
+from idle_md.train import TrainConfig, parse_config
+from idle_md.train.fit import fit
+from idle_md.train.objective import Objective
+from idle_md.train.task import Task, build_task
+
+ENDLESS = 1_000_000
+
+
+def configuration(settings: dict[str, Any], out: Path) -> TrainConfig:
+    """Return what is trained: the low level alone, without an end or a validation on the way."""
+    model = {key: settings[key] for key in ("features", "interactions", "cutoff", "n_radial")}
+    return parse_config(
+        {
+            "out": str(out),
+            "target": "gfn2",
+            "labels": {"gfn2": ["energy", "forces"]},
+            "data": {"store": "chno-mini"},
+            "method": "single",
+            "backbone": model,
+            "batch": {"size": settings["batch"]},
+            "budget": {"steps": ENDLESS, "validate_every": ENDLESS},
+            "compile": settings["compiled"],
+        }
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TickingObjective(Objective):
+    """An objective that counts the steps."""
+
+    rounds: Rounds | None = None
+
+    def __call__(
+        self, potential: Potential, batch: Batch, create_graph: bool = True
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        assert self.rounds is not None
+        self.rounds.tick()
+        return super().__call__(potential, batch, create_graph)
+
+
+def count_loading(task: Task, rounds: Rounds) -> None:
+    """Have the time that batches take to be built counted as waiting."""
+    build = task.tensors.batch
+
+    def counted(indices: Any) -> Batch:
+        start = time.perf_counter()
+        batch = build(indices)
+        rounds.waited += time.perf_counter() - start
+        return batch
+
+    task.tensors.batch = counted  # type: ignore[method-assign]
+
+
+def contestant(settings: dict[str, Any], out: Path) -> None:
+    """Train, in whole or the bare step, until the parent has seen enough."""
+    torch.set_num_threads(settings["threads"])
+    out.mkdir(parents=True, exist_ok=True)
+    task = build_task(configuration(settings, out))
+    packages = ("torch", "lightning", "numpy")
+    versions = {package: importlib.metadata.version(package) for package in packages}
+    parameters = sum(p.numel() for p in task.potential.parameters() if p.requires_grad)
+    rounds = Rounds({"versions": versions, "parameters": parameters})
+    count_loading(task, rounds)
+    if settings["kind"] == "fit":
+        task.objective = TickingObjective(**vars(task.objective), rounds=rounds)
+        fit(task, resume=False, console=None)
+    keep_freed_memory()
+    trained = [p for p in task.potential.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, fused=True)
+    for step in range(ENDLESS):
+        rounds.tick()
+        loss, _ = task.objective(task.potential, task.tensors.batch(task.stream[step]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="run folder")
+    parser.add_argument("settings", type=json.loads)
+    arguments = parser.parse_args()
+    contestant(arguments.settings, arguments.out)

@@ -1,0 +1,32 @@
+"""`idle-md adapt`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def adapt(
+    checkpoint: Annotated[Path, typer.Argument(help="Trained model: a best.ckpt.")],
+    store: Annotated[str, typer.Argument(help="Data set with energies of the new fidelity.")],
+    fidelity: Annotated[str, typer.Option(help="New fidelity, as the data set names it.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    base: Annotated[
+        str | None, typer.Option(help="Fidelity of the model to correct; default: its target.")
+    ] = None,
+    labels: Annotated[
+        int | None, typer.Option(min=1, help="Labels to use; default: all that may be trained on.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of labels.")] = 0,
+) -> None:
+    """Add a fidelity to a trained model in closed form: energies alone, seconds to a minute."""
+    from rich.console import Console
+
+    from idle_md.train import adapt_config
+    from idle_md.train import train as run
+
+    console = Console()
+    config = adapt_config(checkpoint, store, fidelity, out, base, labels, seed)
+    run(config, console=console)
+    console.print(f"Errors on test data are in {out / 'metrics.json'}; next:")
+    console.print(f"  idle-md export {out / 'best.ckpt'} -o model.pt", highlight=False)

@@ -1,0 +1,103 @@
+"""Several processes that train one model, as torchrun or SLURM's srun start them.
+
+Each computes its share of every batch; one process alone is the case in which nothing is exchanged.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+
+from idle_md.train.sampling import Indices
+
+T = TypeVar("T")
+PATIENCE = timedelta(hours=2)  # the others wait this long while the first one evaluates or writes
+
+
+def join() -> None:
+    """Connect the processes that torchrun or srun started, if there are several."""
+    launcher = _launcher()
+    if launcher is None or launcher.world_size() == 1 or dist.is_initialized():
+        return
+    os.environ["MASTER_ADDR"] = launcher.main_address
+    os.environ["MASTER_PORT"] = str(launcher.main_port)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    rank, size = launcher.global_rank(), launcher.world_size()
+    dist.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
+
+
+def _launcher() -> ClusterEnvironment | None:
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    # Set by srun alone; a batch script without srun is one process, whatever SLURM_NTASKS says.
+    if "SLURM_STEP_NUM_TASKS" in os.environ and SLURMEnvironment.detect():
+        return SLURMEnvironment(auto_requeue=False)
+    return None
+
+
+def count() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def share(indices: Indices) -> Indices:
+    """Return this process's part of indices (n,), every ``count()``-th of them."""
+    return indices[rank() :: count()]
+
+
+def trainer_settings() -> dict[str, Any]:
+    """Return those arguments of Lightning's ``Trainer`` that depend on the processes."""
+    if count() == 1:
+        return {"devices": 1}
+    launcher = _launcher()
+    assert launcher is not None
+    nodes = torch.tensor(launcher.node_rank() + 1)
+    dist.all_reduce(nodes, dist.ReduceOp.MAX)
+    return {
+        "devices": count() // int(nodes),
+        "num_nodes": int(nodes),
+        "strategy": DDPStrategy(cluster_environment=launcher, broadcast_buffers=False),
+        "use_distributed_sampler": False,
+    }
+
+
+def total(values: Tensor) -> Tensor:
+    """Return the sum over processes; all must take part."""
+    if count() == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values
+
+
+def by_first(function: Callable[[], T]) -> T:
+    """Call a function in the first process; all get its result, or its error.
+
+    What a run folder holds is looked up and written in this way, so that all go on alike.
+    """
+    if count() == 1:
+        return function()
+    outcome: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            outcome[0] = function()
+        except (ValueError, OSError) as error:
+            outcome[1] = error
+    dist.broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: T = outcome[0]
+    return result

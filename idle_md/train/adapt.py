@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from idle_md.data import GeometryTensors, Labels, Store, load
+from idle_md.memory import keep_freed_memory
 from idle_md.nn import Potential, load_checkpoint, save_checkpoint
 from idle_md.train.config import TrainConfig, parse_config
 from idle_md.train.correction import Correction, fit_correction
@@ -52,6 +53,7 @@ def adapt(task: Task, source: Potential, base: str, steps: int, console: Console
         labels.
     """
     begun = time.monotonic()
+    keep_freed_memory()
     check_elements(task.potential, source)
     target = task.config.target
     potential = with_new_head(source, base, target)

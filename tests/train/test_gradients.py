@@ -65,7 +65,7 @@ def test_compiled_forces_are_the_finite_differences_of_the_energy(make_potential
             moved = batch.to("cpu")
             moved.positions = batch.positions.clone()
             moved.positions[atom, axis] += sign * step
-            energies.append(float(predict(potential, moved, []).energies[:, 1].sum()))
+            energies.append(predict(potential, moved, []).energies[:, 1].sum().item())
         numerical = -(energies[0] - energies[1]) / (2 * step)
         assert float(forces[atom, axis]) == pytest.approx(numerical, abs=1e-6)
 

@@ -66,11 +66,15 @@ def adapt(task: Task, source: Potential, base: str, steps: int, console: Console
         console.print(_summary(correction))
     potential.reference_energies[: len(correction.constants), -1] += correction.constants
     left = distil(potential, target, correction, data.tensors, data.pool, steps)
+    if console is not None:
+        console.print(
+            f"Head trained; it misses the correction by {1e3 * left**0.5:.1f} meV/sqrt(atom)"
+        )
     adaptation = {
         "base": base,
         "geometries": _packed(task.store.select(data.pool[data.labelled])),
         "differences": torch.from_numpy(data.differences),
-        "residual_per_atom": data.base_residual + left,
+        "residual_per_atom": data.base_residual,
     }
     checkpoint = task.config.out / "best.ckpt"
     task.potential = potential
@@ -159,7 +163,7 @@ def predictive_std(checkpoint: Path | str, store: Store) -> Energies:
     """Return the standard deviation of an adapted model's energies (G,) in eV.
 
     Posterior and noise of the Gaussian process, plus what the model missed of its base level on
-    validation geometries and what the head missed of the process, both per atom.
+    validation geometries, per atom.
 
     Raises
     ------

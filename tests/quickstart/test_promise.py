@@ -12,7 +12,7 @@ from idle_md.quickstart import run
 def test_quickstart_keeps_its_promise(tmp_path: Path) -> None:
     report = run(
         tmp_path / "run",
-        minutes=6.0,
+        minutes=5.0,
         labels=144,
         picoseconds=20.0,
         threads=None,

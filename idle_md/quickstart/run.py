@@ -34,6 +34,7 @@ TIMESTEP_FS = 0.5
 BACKBONE = {"features": 64, "interactions": 2, "cutoff": 4.0, "n_radial": 10}
 METHODS = {"single": "single", "idle": "adapt"}
 LEARNING_RATES = {"idle": 4e-3, "single": 5e-4}  # the best for each of those tried, 2e-4 to 4e-3
+VALIDATE_EVERY = {"idle": 250, "single": 100}  # steps; there are more low-level labels to look at
 WORTH_COMPILING = 3.0  # minutes of training
 Report = dict[str, Any]
 COMPARED = {
@@ -111,7 +112,11 @@ def configuration(name: str, out: Path, minutes: float, labels: int, threads: in
             "method": method,
             "backbone": BACKBONE,
             "optimizer": {"learning_rate": LEARNING_RATES[name]},
-            "budget": {"steps": 1_000_000, "minutes": minutes, "validate_every": 100},
+            "budget": {
+                "steps": 1_000_000,
+                "minutes": minutes,
+                "validate_every": VALIDATE_EVERY[name],
+            },
             "threads": threads,
             "compile": name == "idle" and minutes >= WORTH_COMPILING and has_compiler(),
         }

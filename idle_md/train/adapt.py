@@ -57,7 +57,7 @@ def adapt(task: Task, source: Potential, base: str, steps: int, console: Console
     check_elements(task.potential, source)
     target = task.config.target
     potential = with_new_head(source, base, target)
-    data = _Data(task, source, base)
+    data = _collect(task, source, base)
     correction = fit_correction(
         source, base, data.tensors, data.pool[data.labelled], data.differences
     )
@@ -191,7 +191,7 @@ def predictive_std(checkpoint: Path | str, store: Store) -> Energies:
     return std
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Data:
     """What the correction is fitted to and distilled on.
 
@@ -205,21 +205,23 @@ class _Data:
     differences: Energies
     base_residual: float
 
-    def __init__(self, task: Task, source: Potential, base: str) -> None:
-        cutoff = source.backbone.cutoff
-        self.tensors = GeometryTensors(task.store, cutoff, task.tensors.fidelities, torch.float64)
-        self.tensors.energies = task.tensors.energies
-        self.pool = np.union1d(task.splits["train"], task.splits["validation"])
-        energies = self.tensors.energies[torch.from_numpy(self.pool)].numpy()
-        known = np.full(len(self.pool), np.nan)
-        if base in self.tensors.fidelities:
-            known = energies[:, self.tensors.fidelities.index(base)]
-        own = _own_energies(source, base, task, self.pool)
-        self.labelled = ~np.isnan(energies[:, -1])
-        self.differences = (energies[:, -1] - np.where(np.isnan(known), own, known))[self.labelled]
-        held_out = np.isin(self.pool, task.splits["validation"]) & ~np.isnan(known)
-        errors = (own - known)[held_out] ** 2 / task.store.n_atoms[self.pool][held_out]
-        self.base_residual = float(errors.mean()) if held_out.any() else 0.0
+
+def _collect(task: Task, source: Potential, base: str) -> _Data:
+    cutoff = source.backbone.cutoff
+    tensors = GeometryTensors(task.store, cutoff, task.tensors.fidelities, torch.float64)
+    tensors.energies = task.tensors.energies
+    pool = np.union1d(task.splits["train"], task.splits["validation"])
+    energies = tensors.energies[torch.from_numpy(pool)].numpy()
+    known = np.full(len(pool), np.nan)
+    if base in tensors.fidelities:
+        known = energies[:, tensors.fidelities.index(base)]
+    own = _own_energies(source, base, task, pool)
+    labelled = ~np.isnan(energies[:, -1])
+    differences = (energies[:, -1] - np.where(np.isnan(known), own, known))[labelled]
+    held_out = np.isin(pool, task.splits["validation"]) & ~np.isnan(known)
+    errors = (own - known)[held_out] ** 2 / task.store.n_atoms[pool][held_out]
+    residual = float(errors.mean()) if held_out.any() else 0.0
+    return _Data(tensors, pool, labelled, differences, residual)
 
 
 def _own_energies(source: Potential, base: str, task: Task, indices: Indices) -> Energies:

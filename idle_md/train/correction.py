@@ -1,5 +1,6 @@
 """What a new fidelity has over one that a model knows, by a Gaussian process on few labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,7 @@ class Correction:
             scale = variance / self._scales[name]
             cross = cross + scale * features[name] @ self._features[name].T
             prior = prior + scale * features[name].square().sum(1)
-        mean = element_counts(tensors, indices, self._tangent.potential)
+        mean = element_counts(tensors.batch(indices), self._tangent.potential.backbone.elements)
         return self.process.variance(cross, torch.as_tensor(prior), mean) + self.process.noise
 
 
@@ -87,23 +88,21 @@ def fit_correction(
     features = tangent.features(tensors, indices)
     kernels = {name: each @ each.T for name, each in features.items()}
     scales = {name: float(kernel.diagonal().mean()) for name, kernel in kernels.items()}
-    mean = element_counts(tensors, indices, potential)
+    elements = potential.backbone.elements
+    mean = element_counts(tensors.batch(indices), elements)
     normalised = [kernel / scales[name] for name, kernel in kernels.items()]
     process = regress(normalised, mean, torch.from_numpy(differences))
     steps = {
         name: variance / scales[name] * (process.alpha @ features[name])
         for name, variance in zip(features, process.variances.tolist(), strict=True)
     }
-    elements = potential.backbone.elements
     constants = torch.zeros(max(elements) + 1, dtype=torch.float64)
     constants[elements] = process.coefficients
     return Correction(process, constants, scales, features, tangent, tangent.moved(steps))
 
 
-def element_counts(tensors: GeometryTensors, indices: Indices, potential: Potential) -> Tensor:
-    """Return the number of atoms of each of the model's elements (B, n_elements), float64."""
-    batch = tensors.batch(indices)
-    elements = torch.tensor(potential.backbone.elements)
+def element_counts(batch: Batch, elements: Sequence[int]) -> Tensor:
+    """Return the number of atoms of each element (B, n_elements), float64."""
     counts = torch.zeros(batch.n_graphs, len(elements), dtype=torch.float64)
-    one_hot = (batch.species[:, None] == elements).double()
+    one_hot = (batch.species[:, None] == torch.tensor(elements)).double()
     return counts.index_add(0, batch.graph_index, one_hot)

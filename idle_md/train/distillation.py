@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from idle_md.data import GeometryTensors
 from idle_md.nn import Potential
-from idle_md.train.correction import Correction
+from idle_md.train.correction import Correction, element_counts
 from idle_md.train.sampling import Indices
 
 CHUNK = 128  # geometries
@@ -69,11 +69,9 @@ def distil(
         Mean square of what is left of the energies, eV^2 per atom.
     """
     generator = torch.Generator().manual_seed(0)
-    elements = torch.tensor(potential.backbone.elements)
     order = torch.from_numpy(indices)[torch.randperm(len(indices), generator=generator)]
     samples = [
-        _sample(potential, correction, tensors, chunk, elements, generator)
-        for chunk in order.split(CHUNK)
+        _sample(potential, correction, tensors, chunk, generator) for chunk in order.split(CHUNK)
     ]
     parameters = [*potential.heads.output[fidelity].parameters()]
     if fidelity in potential.heads.hidden:
@@ -97,7 +95,6 @@ def _sample(
     correction: Correction,
     tensors: GeometryTensors,
     chunk: Tensor,
-    elements: Tensor,
     generator: torch.Generator,
 ) -> _Sample:
     batch = tensors.batch(chunk)
@@ -112,8 +109,7 @@ def _sample(
             known, added = correction.atomic(batch, vectors)
             energies.append((known + added).to(dtype))
             features.append(potential.backbone(batch.species, batch.edge_index, vectors.to(dtype)))
-    counts = torch.zeros(batch.n_graphs, len(elements), dtype=torch.float64)
-    counts = counts.index_add(0, batch.graph_index, (batch.species[:, None] == elements).double())
+    counts = element_counts(batch, potential.backbone.elements)
     return _Sample(torch.stack(features), torch.stack(energies), batch.graph_index, counts)
 
 

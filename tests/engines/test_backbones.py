@@ -8,20 +8,9 @@ import torch
 import idle_md
 from idle_md.deploy import load
 from idle_md.engines.openmm import create_force
-from idle_md.engines.torchforce import load_torch_force
 from idle_md.testing import Invariants, Subject, calculator_evaluator, openmm_evaluator
 from idle_md.units import NM
 
-try:
-    load_torch_force()
-    NO_TORCHFORCE = ""
-except ImportError as error:
-    NO_TORCHFORCE = str(error)
-
-BACKENDS = [
-    pytest.param("torchforce", marks=pytest.mark.skipif(bool(NO_TORCHFORCE), reason=NO_TORCHFORCE)),
-    "pythonforce",
-]
 NUMBERS = [8, 6, 1, 7, 1, 1]
 POSITIONS = 1.3 * np.array(
     [[0, 0, 0], [1, 0.1, 0], [0, 1, 0.2], [0.1, 0, 1], [1, 1, 0.1], [1.1, 0, 1]]
@@ -34,11 +23,11 @@ def path(model_file, request):
 
 
 class TestForce(Invariants):
-    @pytest.fixture(scope="class", params=BACKENDS)
+    @pytest.fixture(scope="class")
     @classmethod
-    def subject(cls, path, request) -> Subject:
+    def subject(cls, path, backend) -> Subject:
         def force(numbers, periodic):
-            return create_force(path, numbers, backend=request.param, periodic=periodic)
+            return create_force(path, numbers, backend=backend, periodic=periodic)
 
         metadata = load(path).metadata
         return Subject(openmm_evaluator(force), metadata.elements, metadata.cutoff_angstrom)
@@ -63,7 +52,6 @@ class Steps(openmm.MinimizationReporter):
         return len(self.energies) >= 20
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["hipnn", "gmnn"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_minimizer_can_report(model_file, name, backend, dtype) -> None:

@@ -9,19 +9,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 import idle_md
 from idle_md.deploy import load
 from idle_md.engines.openmm import create_force
-from idle_md.engines.torchforce import load_torch_force
 from idle_md.testing import Invariants, Subject, calculator_evaluator, openmm_evaluator
-
-try:
-    load_torch_force()
-    NO_TORCHFORCE = ""
-except ImportError as error:
-    NO_TORCHFORCE = str(error)
-
-BACKENDS = [
-    pytest.param("torchforce", marks=pytest.mark.skipif(bool(NO_TORCHFORCE), reason=NO_TORCHFORCE)),
-    "pythonforce",
-]
 
 
 class TestCalculator(Invariants):
@@ -33,18 +21,17 @@ class TestCalculator(Invariants):
 
 
 class TestForce(Invariants):
-    @pytest.fixture(scope="class", params=BACKENDS)
+    @pytest.fixture(scope="class")
     @classmethod
-    def subject(cls, committee_file, request) -> Subject:
+    def subject(cls, committee_file, backend) -> Subject:
         model = load(committee_file())
 
         def force(numbers, periodic):
-            return create_force(model, numbers, backend=request.param, periodic=periodic)
+            return create_force(model, numbers, backend=backend, periodic=periodic)
 
         return Subject(openmm_evaluator(force), [1, 6, 7, 8], 4.0)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_openmm_runs_the_mean(committee_file, model_file, backend) -> None:
     path = committee_file()
     atoms = ase.build.molecule("CH3CH2OH")

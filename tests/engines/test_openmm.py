@@ -12,20 +12,9 @@ from openmm import app, unit
 from idle_md.deploy import load
 from idle_md.deploy.artifact import script
 from idle_md.engines.openmm import OpenMMModule, PythonComputation, backend_of, create_force
-from idle_md.engines.torchforce import load_torch_force
 from idle_md.testing import CELL, Invariants, Subject, openmm_evaluator
 from idle_md.units import KJ_PER_MOL, NM
 
-try:
-    load_torch_force()
-    NO_TORCHFORCE = ""
-except ImportError as error:
-    NO_TORCHFORCE = str(error)
-
-BACKENDS = [
-    pytest.param("torchforce", marks=pytest.mark.skipif(bool(NO_TORCHFORCE), reason=NO_TORCHFORCE)),
-    "pythonforce",
-]
 NUMBERS = [8, 6, 1, 7, 1, 1]
 POSITIONS = 1.3 * np.array(
     [[0, 0, 0], [1, 0.1, 0], [0, 1, 0.2], [0.1, 0, 1], [1, 1, 0.1], [1.1, 0, 1]]
@@ -38,11 +27,11 @@ def model(model_file):
 
 
 class TestForce(Invariants):
-    @pytest.fixture(scope="class", params=BACKENDS)
+    @pytest.fixture(scope="class")
     @classmethod
-    def subject(cls, model, request) -> Subject:
+    def subject(cls, model, backend) -> Subject:
         def force(numbers, periodic):
-            return create_force(model, numbers, backend=request.param, periodic=periodic)
+            return create_force(model, numbers, backend=backend, periodic=periodic)
 
         metadata = model.metadata
         return Subject(openmm_evaluator(force), metadata.elements, metadata.cutoff_angstrom)
@@ -76,7 +65,6 @@ def topology_of(numbers=NUMBERS, box=None) -> app.Topology:
     return topology
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_numbers_are_those_of_the_model(model_file, backend, platform, dtype) -> None:
@@ -89,7 +77,6 @@ def test_numbers_are_those_of_the_model(model_file, backend, platform, dtype) ->
     np.testing.assert_allclose(forces, expected_forces, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_particles_outside_the_model_feel_nothing(model, backend) -> None:
     atoms = [4, 0, 3]
     numbers = [8, 17, 17, 7, 1, 17]  # chlorine is unknown, and not asked for
@@ -101,7 +88,6 @@ def test_particles_outside_the_model_feel_nothing(model, backend) -> None:
     assert not forces[[1, 2, 5]].any()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_periodicity_is_that_of_the_topology_unless_told(model, backend) -> None:
     boxed, open_ = topology_of(box=CELL), topology_of()
     assert create_force(model, boxed, backend=backend).usesPeriodicBoundaryConditions()
@@ -112,7 +98,6 @@ def test_periodicity_is_that_of_the_topology_unless_told(model, backend) -> None
     assert energy == pytest.approx(model.evaluate(NUMBERS, POSITIONS)[0], abs=1e-9)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_system_comes_back_from_xml_in_a_fresh_process(model, backend, tmp_path) -> None:
     context = context_of(create_force(model, topology_of(box=CELL), backend=backend))
     context.setPeriodicBoxVectors(*(CELL / NM))
@@ -136,8 +121,9 @@ print(context.getState(energy=True).getPotentialEnergy()._value.hex())
     assert found == pytest.approx(model.evaluate(NUMBERS, POSITIONS, CELL, True)[0], abs=1e-8)
 
 
-@pytest.mark.skipif(bool(NO_TORCHFORCE), reason=NO_TORCHFORCE)
-def test_torchforce_works_when_openmm_is_imported_before_torch(model_file) -> None:
+def test_torchforce_works_when_openmm_is_imported_before_torch(model_file, no_torchforce) -> None:
+    if no_torchforce:
+        pytest.skip(no_torchforce)
     code = f"""
 import openmm
 from idle_md.engines.openmm import create_force
@@ -156,7 +142,6 @@ print(context.getState(energy=True).getPotentialEnergy()._value)
     assert "deprecated" not in result.stderr
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_barostat_moves_the_box_and_the_forces_follow(model, backend) -> None:
     force = create_force(model, NUMBERS, backend=backend, periodic=True)
     barostat = openmm.MonteCarloBarostat(1.0, 300.0, 1)
@@ -192,7 +177,6 @@ class Steps(openmm.MinimizationReporter):
         return len(self.energies) >= 20
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_minimizer_can_report(model, backend) -> None:
     context = context_of(create_force(model, NUMBERS, backend=backend))
     context.setPositions(POSITIONS / NM)
@@ -201,7 +185,6 @@ def test_minimizer_can_report(model, backend) -> None:
     assert reporter.energies[-1] < reporter.energies[0]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_exploded_system_is_an_error_and_not_a_crash(model, backend) -> None:
     context = context_of(create_force(model, NUMBERS, backend=backend))
     away = POSITIONS.copy()
@@ -232,10 +215,10 @@ def test_computation_pickles_with_its_model(model) -> None:
     np.testing.assert_allclose(forces * KJ_PER_MOL / NM, expected_forces, atol=1e-9)
 
 
-def test_auto_takes_torchforce_where_it_can(model, caplog) -> None:
+def test_auto_takes_torchforce_where_it_can(model, no_torchforce, caplog) -> None:
     with caplog.at_level(logging.INFO, logger="idle_md"):
         force = create_force(model, NUMBERS)
-    expected = "pythonforce" if NO_TORCHFORCE else "torchforce"
+    expected = "pythonforce" if no_torchforce else "torchforce"
     assert backend_of(force) == expected
     assert f"OpenMM runs high through {expected}" in caplog.text
 

@@ -67,7 +67,7 @@ def test_variance_is_noise_where_labelled_and_more_elsewhere(fitted) -> None:
 def test_element_counts(fitted) -> None:
     correction, tensors, labelled, _ = fitted
     potential = correction._tangent.potential
-    counts = element_counts(tensors, labelled, potential)
+    counts = element_counts(tensors.batch(labelled), potential.backbone.elements)
     assert counts.sum(1).tolist() == tensors.offsets.diff()[labelled].tolist()
 
 

@@ -1,0 +1,21 @@
+import pytest
+
+from idle_md.engines.torchforce import load_torch_force
+
+
+@pytest.fixture(scope="session")
+def no_torchforce() -> str:
+    """Why TorchForce cannot be used here; empty where it can."""
+    try:
+        load_torch_force()
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="session", params=["torchforce", "pythonforce"])
+def backend(request, no_torchforce) -> str:
+    """Each way of attaching a model to OpenMM that this environment has."""
+    if request.param == "torchforce" and no_torchforce:
+        pytest.skip(no_torchforce)
+    return request.param

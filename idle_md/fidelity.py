@@ -18,6 +18,8 @@ class LevelOfTheory(BaseModel):
     """Version of that program."""
     cpu_seconds_per_label: float | None = Field(default=None, ge=0)
     """Mean CPU seconds, on one core, that one label costs."""
+    isolated_atoms_ev: dict[str, float] | None = None
+    """Energies of isolated atoms in their ground states, by element."""
     notes: str | None = None
     """Settings that matter to somebody who wants the same numbers."""
 

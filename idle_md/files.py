@@ -10,7 +10,8 @@ from pathlib import Path
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that becomes ``path`` when the block ends well.
 
-    Missing folders are made. When the block raises, ``path`` is left as it was.
+    Missing folders are made. When the block raises, ``path`` is left as it was. The content is on
+    the disk before the name is, so a power failure leaves the old file or the new one.
 
     Raises
     ------
@@ -22,7 +23,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _sync(temporary)
         os.replace(temporary, target)
+        _sync(target.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise type(error)(
@@ -31,3 +34,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

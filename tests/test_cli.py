@@ -11,7 +11,19 @@ import typer
 
 from idle_md.cli import main as cli
 
-VERBS = ("train", "adapt", "evaluate", "export", "info", "md", "quickstart", "data")
+VERBS = (
+    "sample",
+    "label",
+    "grow",
+    "train",
+    "adapt",
+    "evaluate",
+    "export",
+    "info",
+    "md",
+    "quickstart",
+    "data",
+)
 
 
 def run_idle_md(*arguments: str) -> subprocess.CompletedProcess[str]:

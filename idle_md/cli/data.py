@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from idle_md.data import Summary
+    from idle_md.data import Store, Summary
 
 app = typer.Typer(help="Look into data sets and convert them.", no_args_is_help=True)
 
@@ -51,11 +51,90 @@ def convert(
     from idle_md.data import convert as convert_data
 
     store = convert_data(source, target, manifest, fidelity)
-    labels = ", ".join(
+    typer.echo(f"{target}: {store.n_geometries} geometries; {_label_counts(store)}")
+
+
+@app.command()
+def join(
+    sources: Annotated[list[str], typer.Argument(help="Shipped sets, .h5 or .extxyz[.gz].")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .h5 or .extxyz[.gz].")],
+) -> None:
+    """Put data sets one after the other into one."""
+    from idle_md.data import join as join_stores
+    from idle_md.data import load, save
+
+    joined = join_stores([load(source) for source in sources])
+    save(joined, out)
+    typer.echo(f"{out}: {joined.n_geometries} geometries of {len(sources)} data sets")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="File of a published set, or openQDC folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .h5 or .extxyz[.gz].")],
+    format: Annotated[
+        str, typer.Option(help="extxyz, ani, spice, openqdc, npz, ase or csv; told by default.")
+    ] = "auto",
+    fidelity: Annotated[
+        str | None, typer.Option(help="Name of the level, where the file has one and no name.")
+    ] = None,
+    energy: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=FIDELITY", help="Energies; repeatable.")
+    ] = None,
+    forces: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=FIDELITY", help="Forces; repeatable.")
+    ] = None,
+    geometries: Annotated[
+        Path | None, typer.Option(help="Store or XYZ file that a CSV table is added to.")
+    ] = None,
+    energy_unit: Annotated[
+        str | None, typer.Option(help="eV, hartree, kcal/mol, kJ/mol or meV.")
+    ] = None,
+    length_unit: Annotated[str | None, typer.Option(help="angstrom, bohr or nm.")] = None,
+    force_unit: Annotated[
+        str | None, typer.Option(help="Such as hartree/bohr; default: energy over length.")
+    ] = None,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="The forces are gradients, of the other sign.")
+    ] = False,
+    trust_units: Annotated[
+        bool, typer.Option("--trust-units", help="Take units as they are, without checks.")
+    ] = False,
+) -> None:
+    """Import a published data set; its units are converted, and checked against its numbers."""
+    from idle_md.data import import_data, save
+
+    store = import_data(
+        source,
+        format,
+        fidelity=fidelity,
+        energy=_mapping(energy, "--energy"),
+        forces=_mapping(forces, "--forces"),
+        geometries=geometries,
+        energy_unit=energy_unit,
+        length_unit=length_unit,
+        force_unit=force_unit,
+        gradients=gradients,
+        trust_units=trust_units,
+    )
+    save(store, out)
+    typer.echo(f"{out}: {store.n_geometries} geometries; {_label_counts(store)}")
+    typer.echo(store.manifest.description)
+
+
+def _mapping(pairs: list[str] | None, option: str) -> dict[str, str]:
+    split = [pair.rpartition("=") for pair in pairs or []]
+    for key, _, name in split:
+        if not key:
+            raise ValueError(f"{option} {name}: write KEY=FIDELITY, such as {option} {name}=pbe")
+    return {key: name for key, _, name in split}
+
+
+def _label_counts(store: "Store") -> str:
+    return ", ".join(
         f"{name} {store.has_energy(name).sum()} E + {store.has_forces(name).sum()} F"
         for name in store.fidelities
     )
-    typer.echo(f"{target}: {store.n_geometries} geometries; {labels}")
 
 
 def _table(title: str, *columns: str) -> "Table":

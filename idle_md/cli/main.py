@@ -10,9 +10,12 @@ from idle_md.cli import data
 from idle_md.cli.adapt import adapt
 from idle_md.cli.evaluate import evaluate
 from idle_md.cli.export import export
+from idle_md.cli.grow import grow
 from idle_md.cli.info import info
+from idle_md.cli.label import label
 from idle_md.cli.md import md
 from idle_md.cli.quickstart import quickstart
+from idle_md.cli.sample import sample
 from idle_md.cli.train import train
 
 app = typer.Typer(
@@ -24,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
-for verb in (train, adapt, evaluate, export, info, md, quickstart):
+for verb in (sample, label, grow, train, adapt, evaluate, export, info, md, quickstart):
     app.command()(verb)
 
 

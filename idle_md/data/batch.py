@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from idle_md.data.store import Store
-from idle_md.neighbors import neighbor_list
+from idle_md.neighbors import LARGEST_EXTENT, neighbor_list
+
+_MOST_ATOMS = 100  # above, a cell list takes less time than all pairs
+_PAIRS_AT_ONCE = 1 << 18
 
 
 @dataclass
@@ -44,6 +47,39 @@ class Batch:
     n_graphs: int
     energies: Tensor
     forces: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        cutoff: float,
+        fidelities: Sequence[str],
+        dtype: torch.dtype = torch.float32,
+    ) -> "Batch":
+        """All geometries of a small store.
+
+        Holds what ``GeometryTensors(store, cutoff, fidelities, dtype)`` makes of all of them, but
+        for the order of the edges that have the same centre. Neighbour lists are made for all
+        geometries at once, which is some 20 times as fast.
+
+        Raises
+        ------
+        ValueError
+            The store has no such fidelity, or neighbour lists cannot be made.
+        """
+        edge_index, shifts = _joint_edges(store, cutoff)
+        energies, forces = _labels(store, fidelities, dtype)
+        n_atoms = torch.from_numpy(store.n_atoms)
+        return cls(
+            species=torch.from_numpy(store.numbers),
+            positions=torch.from_numpy(store.positions).to(dtype),
+            edge_index=torch.from_numpy(edge_index),
+            shifts=torch.from_numpy(shifts).to(dtype),
+            graph_index=torch.repeat_interleave(torch.arange(len(n_atoms)), n_atoms),
+            n_graphs=len(n_atoms),
+            energies=energies,
+            forces=forces,
+        )
 
     @property
     def edge_vectors(self) -> Tensor:
@@ -102,14 +138,12 @@ class GeometryTensors:
         fidelities: Sequence[str],
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        labels = [store.labels_of(name) for name in fidelities]
         self.fidelities = list(fidelities)
         self.cutoff = cutoff
         self.species = torch.from_numpy(store.numbers)  # (A,)
         self.positions = torch.from_numpy(store.positions).to(dtype)  # (A, 3)
         self.offsets = torch.from_numpy(store.offsets)  # (G + 1,)
-        self.energies = torch.from_numpy(np.stack([each.energy for each in labels], axis=1))
-        self.forces = torch.from_numpy(np.stack([each.forces for each in labels], axis=1)).to(dtype)
+        self.energies, self.forces = _labels(store, fidelities, dtype)
         self._edge_index, self._shifts, self._edge_offsets = _edges(store, cutoff, dtype)
 
     def __len__(self) -> int:
@@ -141,6 +175,14 @@ class GeometryTensors:
         )
 
 
+def _labels(store: Store, fidelities: Sequence[str], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Energies (G, n_fidelities) and forces (A, n_fidelities, 3)."""
+    labels = [store.labels_of(name) for name in fidelities]
+    energies = np.stack([each.energy for each in labels], axis=1)
+    forces = np.stack([each.forces for each in labels], axis=1)
+    return torch.from_numpy(energies), torch.from_numpy(forces).to(dtype)
+
+
 def _members(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Rows that chosen segments own, one segment after the other, and how many each has."""
     counts = offsets[index + 1] - offsets[index]
@@ -164,3 +206,48 @@ def _edges(store: Store, cutoff: float, dtype: torch.dtype) -> tuple[Tensor, Ten
         shifts = torch.from_numpy(np.concatenate([shift for _, shift in lists])).to(dtype)
     offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
     return torch.from_numpy(edge_index), shifts, offsets
+
+
+def _joint_edges(store: Store, cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Edges between the atoms of a store, (2, E) sorted by centre, and their shifts (E, 3)."""
+    first = store.offsets[:-1]
+    extent = np.maximum.reduceat(store.positions, first) - np.minimum.reduceat(
+        store.positions, first
+    )
+    simple = ~store.pbc.any(axis=1) & (store.n_atoms <= _MOST_ATOMS) & (cutoff > 0)
+    simple &= extent.max(axis=1) <= LARGEST_EXTENT  # neighbor_list says what is wrong with others
+    n_pairs = (store.n_atoms[simple] ** 2).sum()
+    parts = np.array_split(np.flatnonzero(simple), 1 + n_pairs // _PAIRS_AT_ONCE)
+    edges = [_all_pairs(store, part, cutoff) for part in parts]
+    shifts = [np.zeros((pairs.shape[1], 3)) for pairs in edges]
+    for index in np.flatnonzero(~simple):
+        mine = slice(store.offsets[index], store.offsets[index + 1])
+        pairs, shift = neighbor_list(
+            store.positions[mine], cutoff, store.cell[index], store.pbc[index]
+        )
+        edges.append(pairs + store.offsets[index])
+        shifts.append(shift)
+    edge_index, shift = np.concatenate(edges, axis=1), np.concatenate(shifts)
+    if simple.all():
+        return edge_index, shift
+    order = np.argsort(edge_index[0], kind="stable")
+    return edge_index[:, order], shift[order]
+
+
+def _all_pairs(store: Store, chosen: NDArray[np.int64], cutoff: float) -> NDArray[np.int64]:
+    """Edges (2, E) within geometries without periodicity, of all pairs those that are close."""
+    first, n_atoms = store.offsets[chosen], store.n_atoms[chosen]
+    partners = np.repeat(n_atoms, n_atoms)
+    centre = np.repeat(_ranges(first, n_atoms), partners)
+    neighbor = _ranges(np.repeat(first, n_atoms), partners)
+    squared = np.zeros(len(centre))
+    for coordinate in np.ascontiguousarray(store.positions.T):
+        squared += (coordinate[neighbor] - coordinate[centre]) ** 2
+    close = np.flatnonzero((squared < cutoff**2) & (centre != neighbor))
+    return np.stack([centre[close], neighbor[close]])
+
+
+def _ranges(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``counts[k]`` integers from ``first[k]`` on, one range after the other."""
+    starts = np.cumsum(counts) - counts
+    return np.repeat(first - starts, counts) + np.arange(counts.sum())

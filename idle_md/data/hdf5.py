@@ -1,7 +1,8 @@
 """The store's HDF5 format: flat arrays and a JSON manifest."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from idle_md.files import replacing
 
 FORMAT = "idle_md store"
 FORMAT_VERSION = 1
-_CHUNK_ROWS = 1 << 16
+_CHUNK_BYTES = 1 << 17
+_COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,25 +39,109 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]], manifest:
     OSError
         The file cannot be written.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with creating(path) as file:
+        file.describe(manifest)
+        file.append(arrays)
+
+
+class NewFile:
+    """A file of the format that is being written; made by ``creating``.
+
+    Parameters
+    ----------
+    file
+        An empty HDF5 file.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        # An open dataset keeps its last chunk in memory; a closed one would compress it every time.
+        self._datasets: dict[str, h5py.Dataset] = {}
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["manifest"] = manifest
-        for name, array in sorted(arrays.items()):
-            _write(file, name, array)
+
+    @property
+    def is_described(self) -> bool:
+        """Whether there is a manifest."""
+        return "manifest" in self._file.attrs
+
+    def describe(self, manifest: str) -> None:
+        """Write the manifest, JSON text."""
+        self._file.attrs["manifest"] = manifest
+
+    def append(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Append rows to the datasets; one that is not there yet is made.
+
+        Datasets take the type that holds old and new values: the longer text, reals for integers.
+
+        Raises
+        ------
+        ValueError
+            An array is text where the dataset is numbers, or the other way round; nothing is
+            written.
+        """
+        encoded = {name: _encoded(array) for name, array in sorted(arrays.items())}
+        for name, data in encoded.items():
+            known = self._datasets.get(name, data)
+            if (known.dtype.kind == "S") != (data.dtype.kind == "S"):
+                raise ValueError(f"{name} is text in one part of the store and numbers in another")
+        for name, data in encoded.items():
+            dataset = self._holding(name, data)
+            first = len(dataset)
+            dataset.resize(first + len(data), axis=0)
+            dataset[first:] = data
+
+    def _holding(self, name: str, data: NDArray[Any]) -> h5py.Dataset:
+        """The dataset of a name, in a type that can hold ``data``."""
+        if name not in self._datasets:
+            return self._make(name, data.dtype, data.shape[1:])
+        old = self._datasets[name]
+        dtype = np.promote_types(old.dtype, data.dtype)
+        if dtype == old.dtype:
+            return old
+        del self._file[name]  # the rows stay as long as the handle
+        new = self._make(name, dtype, old.shape[1:])
+        new.resize(len(old), axis=0)
+        for first in range(0, len(old), old.chunks[0]):
+            rows = slice(first, first + old.chunks[0])
+            new[rows] = old[rows]
+        return new
+
+    def _make(self, name: str, dtype: Any, shape: tuple[int, ...]) -> h5py.Dataset:
+        row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape))
+        self._datasets[name] = self._file.create_dataset(
+            name,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            dtype=dtype,
+            chunks=(max(1, _CHUNK_BYTES // row_bytes), *shape),
+            **_COMPRESSION,
+        )
+        return self._datasets[name]
 
 
-def _write(file: h5py.File, name: str, array: NDArray[Any]) -> None:
-    data = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
-    chunks = (max(1, min(len(data), _CHUNK_ROWS)), *data.shape[1:])
-    file.create_dataset(
-        name,
-        data=data,
-        chunks=chunks,
-        compression="gzip",
-        compression_opts=9,
-        shuffle=True,
-    )
+@contextmanager
+def creating(path: str | Path) -> Iterator[NewFile]:
+    """A new file, to be given a manifest and arrays.
+
+    ``path`` appears when the block ends well; otherwise it is left as it was.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    ValueError
+        The file was given nothing.
+    """
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        new = NewFile(file)
+        yield new
+        if not new.is_described:
+            raise ValueError(f"{path}: nothing to write; append a store, be it empty")
+
+
+def _encoded(array: NDArray[Any]) -> NDArray[Any]:
+    return np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
 
 
 def read_arrays(path: str | Path) -> tuple[Arrays, dict[str, Any]]:
@@ -68,13 +154,36 @@ def read_arrays(path: str | Path) -> tuple[Arrays, dict[str, Any]]:
     ValueError
         The file is damaged, is no store, or is of another format version.
     """
+    file, manifest = open_file(path)
+    with file, naming_damage(path):
+        return {name: read_rows(dataset) for name, dataset in datasets(file).items()}, manifest
+
+
+def open_file(path: str | Path) -> tuple[h5py.File, dict[str, Any]]:
+    """A file of the format, open for reading, and its manifest.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is damaged, is no store, or is of another format version.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    with naming_damage(path), ExitStack() as stack:
+        file = stack.enter_context(h5py.File(path, "r"))
+        _check_format(file, path)
+        manifest = json.loads(file.attrs["manifest"])
+        stack.pop_all()
+        return file, manifest
+
+
+@contextmanager
+def naming_damage(path: str | Path) -> Iterator[None]:
+    """Turn what HDF5 raises while a damaged file is read into an error that names the file."""
     try:
-        with h5py.File(path, "r") as file:
-            _check_format(file, path)
-            manifest = json.loads(file.attrs["manifest"])
-            return _arrays(file), manifest
+        yield
     except PermissionError:
         raise
     except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
@@ -98,13 +207,23 @@ def _check_format(file: h5py.File, path: str | Path) -> None:
         )
 
 
-def _arrays(file: h5py.File) -> Arrays:
-    names: list[str] = []
-    file.visititems(
-        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+def missing_array(path: str | Path, name: str) -> ValueError:
+    """The error for a file that lacks an array."""
+    return ValueError(
+        f"{path}: the array {name!r} is missing; make the file again with `idle-md data convert`"
     )
-    return {name: _decoded(file[name][()]) for name in names}
 
 
-def _decoded(data: NDArray[Any]) -> NDArray[Any]:
+def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Datasets by their path inside the file."""
+    found: dict[str, h5py.Dataset] = {}
+    file.visititems(
+        lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
+    )
+    return found
+
+
+def read_rows(dataset: h5py.Dataset, rows: slice = slice(None)) -> NDArray[Any]:
+    """Rows of a dataset, text as numpy unicode."""
+    data: NDArray[Any] = dataset[rows]
     return np.char.decode(data, "utf-8") if data.dtype.kind == "S" else data

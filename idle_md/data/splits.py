@@ -72,15 +72,8 @@ def geometry_ids(store: Store) -> Indices:
     """A number for every geometry, the same for copies of one, shape (G,)."""
     ids: dict[bytes, int] = {}
     result = np.empty(store.n_geometries, dtype=np.int64)
-    for index, (first, last) in enumerate(zip(store.offsets[:-1], store.offsets[1:], strict=True)):
-        key = (
-            store.numbers[first:last].tobytes()
-            + store.positions[first:last].tobytes()
-            + store.cell[index].tobytes()
-            + store.pbc[index].tobytes()
-            + store.charge[index].tobytes()
-        )
-        result[index] = ids.setdefault(key, len(ids))
+    for index in range(store.n_geometries):
+        result[index] = ids.setdefault(store.key(index), len(ids))
     return result
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
-from idle_md.data.hdf5 import Arrays, read_arrays, write_arrays
+from idle_md.data.hdf5 import Arrays, missing_array, read_arrays, write_arrays
 from idle_md.data.manifest import Manifest, parse_manifest
 from idle_md.elements import symbols
 
@@ -167,6 +167,13 @@ class Store:
             info={"charge": int(self.charge[index])},
         )
 
+    def key(self, index: int) -> bytes:
+        """What makes one geometry the same as another: atoms, positions, box and charge."""
+        mine = slice(self.offsets[index], self.offsets[index + 1])
+        parts = (self.numbers[mine], self.positions[mine])
+        whole = (self.cell[index], self.pbc[index], self.charge[index])
+        return b"".join(array.tobytes() for array in (*parts, *whole))
+
     def select(self, indices: ArrayLike) -> "Store":
         """The store of some geometries, in the order given; indices or a mask over geometries."""
         wanted = np.asarray(indices)
@@ -199,13 +206,7 @@ class Store:
         OSError
             The file cannot be written.
         """
-        arrays: Arrays = {name: getattr(self, name) for name in _FLAT}
-        arrays["numbers"] = self.numbers.astype(np.uint8)
-        for name, labels in self.labels.items():
-            arrays[f"labels/{name}/energy"] = labels.energy
-            arrays[f"labels/{name}/forces"] = labels.forces
-        arrays |= {f"info/{key}": column for key, column in self.info.items()}
-        write_arrays(path, arrays, self.manifest.model_dump_json())
+        write_arrays(path, self.arrays(), self.manifest.model_dump_json())
 
     @classmethod
     def read(cls, path: str | Path) -> "Store":
@@ -219,7 +220,26 @@ class Store:
             The file is truncated, is no store, lacks an array or holds arrays that do not fit.
         """
         arrays, content = read_arrays(path)
-        manifest = parse_manifest(content, path)
+        return cls.from_arrays(arrays, parse_manifest(content, path), path)
+
+    def arrays(self) -> Arrays:
+        """The arrays of an HDF5 file by their path inside it."""
+        arrays: Arrays = {name: getattr(self, name) for name in _FLAT}
+        arrays["numbers"] = self.numbers.astype(np.uint8)
+        for name, labels in self.labels.items():
+            arrays[f"labels/{name}/energy"] = labels.energy
+            arrays[f"labels/{name}/forces"] = labels.forces
+        return arrays | {f"info/{key}": column for key, column in self.info.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, manifest: Manifest, path: str | Path) -> "Store":
+        """Make a store of the arrays of the HDF5 file ``path``, with the manifest's fidelities.
+
+        Raises
+        ------
+        ValueError
+            An array is missing, or the arrays do not fit.
+        """
         try:
             flat: dict[str, NDArray[Any]] = {
                 name: arrays[name].astype(dtype) for name, dtype in _FLAT.items()
@@ -235,10 +255,7 @@ class Store:
             }
             return cls(**flat, labels=labels, info=info, manifest=manifest)
         except KeyError as error:
-            raise ValueError(
-                f"{path}: the array {error} is missing; make the file again with "
-                "`idle-md data convert`"
-            ) from error
+            raise missing_array(path, error.args[0]) from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

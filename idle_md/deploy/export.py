@@ -44,7 +44,7 @@ def export_checkpoint(
         If the file cannot be written.
     """
     given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
-    checkpoints = [member for entry in given for member in _checkpoints(Path(entry))]
+    checkpoints = [member for entry in given for member in checkpoints_of(Path(entry))]
     loaded = [load_checkpoint(member) for member in checkpoints]
     potentials, trainings = [p for p, _ in loaded], [training for _, training in loaded]
     fidelity = fidelity or str(trainings[0]["target"])
@@ -67,8 +67,8 @@ def export_checkpoint(
     return metadata
 
 
-def _checkpoints(entry: Path) -> list[Path]:
-    """Return a checkpoint, or those that a run folder holds."""
+def checkpoints_of(entry: Path) -> list[Path]:
+    """Return a checkpoint, or that of a run folder, or those of its members."""
     return _of_members(entry) or [entry / CHECKPOINT] if entry.is_dir() else [entry]
 
 

@@ -195,7 +195,7 @@ def standard_form(atoms: ase.Atoms) -> ase.Atoms:
     lattice = atoms.cell.array.copy()
     if np.linalg.det(lattice) < 0:
         lattice[2] *= -1  # the same lattice, right-handed: turned below instead of mirrored
-    cell, rotation = map(np.array, Cell(lattice).standard_form())  # type: ignore[no-untyped-call]
+    cell, rotation = map(np.array, Cell(lattice).standard_form())
     cell[2] -= cell[1] * np.round(cell[2, 1] / cell[1, 1])
     cell[2] -= cell[0] * np.round(cell[2, 0] / cell[0, 0])
     cell[1] -= cell[0] * np.round(cell[1, 0] / cell[0, 0])
@@ -240,7 +240,7 @@ class _Reports:
     ) -> None:
         self.context = context
         self.spread = spread
-        self.atoms: ase.Atoms = atoms.copy()  # type: ignore[no-untyped-call]
+        self.atoms: ase.Atoms = atoms.copy()
         self.write = write
         self.times: list[float] = []
         self.potential: list[float] = []

@@ -3,6 +3,7 @@
 from idle_md.train.adapt import adapt_config, predictive_std
 from idle_md.train.config import TrainConfig, load_config, parse_config
 from idle_md.train.diagnosis import diagnose
+from idle_md.train.disagreement import disagreement
 from idle_md.train.ensemble import train_ensemble
 from idle_md.train.run import train
 
@@ -10,6 +11,7 @@ __all__ = [
     "TrainConfig",
     "adapt_config",
     "diagnose",
+    "disagreement",
     "load_config",
     "parse_config",
     "predictive_std",

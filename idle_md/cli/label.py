@@ -1,0 +1,120 @@
+"""`idle-md label`."""
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from idle_md.label.merging import Report
+    from idle_md.label.selection import Score
+
+
+class Selection(str, Enum):
+    """How the geometries of a subset are chosen."""
+
+    random = "random"
+    diverse = "diverse"
+    disagreement = "disagreement"
+
+
+def label(
+    store: Annotated[Path, typer.Argument(help="Store (.h5) to label.")],
+    level: Annotated[
+        str, typer.Option(help="gfn1, gfn2, pm6, pm7, or METHOD/BASIS such as wb97x/6-31g*.")
+    ],
+    fidelity: Annotated[
+        str | None, typer.Option(help="Name of the labels; default: the level's, simplified.")
+    ] = None,
+    subset: Annotated[
+        int | None, typer.Option(min=1, help="Geometries that shall have this label; default: all.")
+    ] = None,
+    select: Annotated[
+        Selection,
+        typer.Option(help="Which: by chance, far from each other, or where models disagree."),
+    ] = Selection.random,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="For disagreement: a committee's run folder or checkpoints, or one checkpoint "
+            "with two fidelities; repeatable."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    role: Annotated[str | None, typer.Option(help="Only geometries of this role.")] = None,
+    having: Annotated[
+        str | None, typer.Option(help="Only geometries with a label of this fidelity.")
+    ] = None,
+    max_atoms: Annotated[
+        int | None, typer.Option(min=1, help="Only geometries of up to this many atoms.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: one per core.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Calculate again what failed.")] = False,
+    isolated_atoms: Annotated[
+        bool, typer.Option(help="Also calculate the store's elements as isolated atoms.")
+    ] = False,
+) -> None:
+    """Label geometries at a level of theory; go on where an interrupted run stopped."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from idle_md.label.isolated import label_isolated_atoms
+    from idle_md.label.labelling import label as run
+
+    console = Console()
+    columns = (
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(level, total=None, failed=0)
+        report = run(
+            store,
+            level,
+            fidelity=fidelity,
+            subset=subset,
+            select=_score(model) if select is Selection.disagreement else select.value,
+            seed=seed,
+            role=role,
+            having=having,
+            max_atoms=max_atoms,
+            jobs=jobs,
+            scheduler=scheduler,
+            retry_failed=retry_failed,
+            progress=lambda labelled, failed, total: bar.update(
+                task, completed=labelled + failed, total=total, failed=failed
+            ),
+        )
+    _print(report, store, console)
+    if isolated_atoms:
+        energies = label_isolated_atoms(store, level, report.fidelity)
+        shown = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in energies.items())
+        console.print(f"isolated atoms, eV: {shown}", highlight=False)
+
+
+def _score(models: list[Path] | None) -> "Score":
+    from idle_md.train import disagreement
+
+    return disagreement(models or [])
+
+
+def _print(report: "Report", store: Path, console: "Console") -> None:
+    rate = report.cpu_seconds / max(1, report.labelled + report.failed)
+    console.print(
+        f"{store}: {report.labelled} labels {report.fidelity!r} added, {report.failed} failed; "
+        f"{report.cpu_seconds:.1f} CPU s, {rate:.3g} each",
+        highlight=False,
+    )
+    for reason, count in report.reasons.most_common():
+        example = report.examples[reason]
+        console.print(f"  {count} failed: {reason} (geometry {example})", highlight=False)

@@ -1,0 +1,94 @@
+"""`idle-md sample`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sample(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Structure files (XYZ, SDF, PDB) or stores (.h5, .extxyz)."),
+    ] = None,
+    smiles: Annotated[
+        list[str] | None,
+        typer.Option(help="SMILES, 'SMILES name' or a file of such lines; repeatable."),
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Store to write (.h5).")] = Path(
+        "geometries.h5"
+    ),
+    frames: Annotated[int, typer.Option(min=1, help="Geometries of each molecule.")] = 100,
+    mix: Annotated[
+        str, typer.Option(help="Shares of dynamics, normal modes and torsion scans.")
+    ] = "md=0.5,modes=0.4,torsions=0.1",
+    dimers: Annotated[
+        int, typer.Option(min=0, help="Pairs with the next molecule, for each molecule.")
+    ] = 0,
+    temperature: Annotated[
+        list[float] | None, typer.Option(help="In kelvin, repeatable; default: 300, 600, 1000.")
+    ] = None,
+    conformers: Annotated[int, typer.Option(min=1, help="To start from, at most.")] = 4,
+    level: Annotated[str, typer.Option(help="Level of theory of dynamics and modes.")] = "gfn2",
+    interval_fs: Annotated[float, typer.Option(help="Between frames of dynamics.")] = 20.0,
+    role: Annotated[str, typer.Option(help="train, validation, test, ood, or none.")] = "",
+    test: Annotated[int, typer.Option(min=0, help="Geometries of each molecule for test.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: one per core.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.")
+    ] = None,
+) -> None:
+    """Make geometries of molecules: conformers, dynamics, normal modes, torsion scans, dimers."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    from idle_md.label.sampling import SampleConfig, from_file, from_smiles
+    from idle_md.label.sampling import sample as run
+
+    console = Console()
+    molecules = from_smiles(smiles or [])
+    for path in sources or []:
+        molecules += from_file(path)
+    config = SampleConfig(
+        frames=frames,
+        mix=_shares(mix),
+        dimers=dimers,
+        temperatures=temperature or [300.0, 600.0, 1000.0],
+        conformers=conformers,
+        level=level,
+        interval_fs=interval_fs,
+        role=role,
+        test=test,
+        seed=seed,
+    )
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("molecules", total=len(molecules))
+        store, failures = run(
+            molecules,
+            config,
+            out,
+            jobs=jobs,
+            scheduler=scheduler,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for name, problem in failures.items():
+        console.print(f"not sampled: {name}: {problem}", style="yellow", highlight=False)
+    console.print(
+        f"{out}: {store.n_geometries} geometries of {len(set(store.group.tolist()))} molecules; "
+        f"next:\n  idle-md label {out} --level gfn2",
+        highlight=False,
+    )
+    if failures:
+        raise typer.Exit(1)
+
+
+def _shares(text: str) -> dict[str, float]:
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError as error:
+        raise ValueError(f"--mix {text!r}: write shares such as md=0.5,modes=0.5") from error

@@ -1,0 +1,86 @@
+"""ASE databases."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idle_md.data.importers.arrays import numeric
+from idle_md.data.importers.contents import Contents, labelled
+from idle_md.data.importers.request import Request
+from idle_md.data.joining import from_atoms
+
+_ENERGY, _FORCES = "energy", "forces"
+
+
+def read_ase(path: Path, request: Request) -> Contents:
+    """Read a database of ``ase.db`` (SQLite ``.db`` or ``.json``): eV and angstrom.
+
+    ``energy`` and ``forces`` are those of the stored calculator; other keys are looked for among
+    the key-value pairs and the data of the rows. ``molecule`` names the group, ``charge`` the
+    total charge; the other key-value pairs become columns of ``info``.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged or empty, or a key is missing or has a wrong shape.
+    """
+    rows = _rows(path)
+    values = [_values(row) for row in rows]
+    keys = list(dict.fromkeys(key for each in values for key in each))
+    wanted = request.among(path, keys, keys, (_ENERGY, _FORCES))
+    images = []
+    for row in rows:
+        atoms = row.toatoms()
+        atoms.info = {
+            key: value
+            for key, value in row.key_value_pairs.items()
+            if key not in {"molecule", *wanted.energy}
+        }
+        images.append(atoms)
+    groups = [str(row.key_value_pairs.get("molecule", row.formula)) for row in rows]
+    places = [f"{path}, row {row.id}" for row in rows]
+    energies = {
+        name: np.array([_energy(p, key, v) for p, v in zip(places, values, strict=True)])
+        for key, name in wanted.energy.items()
+    }
+    forces = {
+        name: np.concatenate(
+            [_forces(p, key, v, row.natoms) for p, v, row in zip(places, values, rows, strict=True)]
+        )
+        for key, name in wanted.forces.items()
+    }
+    return Contents(labelled(path, from_atoms(images, groups), energies, forces), "eV", "angstrom")
+
+
+def _rows(path: Path) -> list[Any]:
+    from ase.db import connect  # slow to import
+
+    try:
+        rows = list(connect(path).select())
+        for row in rows:
+            row.data  # noqa: B018, decoded only now
+    except (sqlite3.Error, json.JSONDecodeError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{path}: not a whole ASE database ({error}); it may be truncated: copy it again"
+        ) from error
+    if not rows:
+        raise ValueError(f"{path}: no rows; is it the right database?")
+    return rows
+
+
+def _values(row: Any) -> dict[str, Any]:
+    calculated = {key: row.get(key) for key in (_ENERGY, _FORCES) if row.get(key) is not None}
+    return {**row.data, **row.key_value_pairs, **calculated}
+
+
+def _energy(place: str, key: str, values: dict[str, Any]) -> float:
+    return float(numeric(place, key, values.get(key, np.nan)))
+
+
+def _forces(place: str, key: str, values: dict[str, Any], n_atoms: int) -> NDArray[Any]:
+    missing = np.full((n_atoms, 3), np.nan)
+    return numeric(place, key, values.get(key, missing), n_atoms, 3)

@@ -1,0 +1,168 @@
+"""From the units of a file, which are checked, to eV and angstrom."""
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from idle_md.data.importers import checks
+from idle_md.data.importers.checks import Energies, Pairs
+from idle_md.data.importers.contents import Contents
+from idle_md.data.importers.units import ENERGY, LENGTH, Units, force_factor, known
+from idle_md.data.store import Labels, Store
+
+_BOND = 0.65, 0.65 / LENGTH["bohr"]  # over covalent lengths: fits angstrom or bohr, never both
+_STIFFNESS = 6.0, 100.0  # eV/angstrom^2
+_SLACK = 3.0
+_CLOSE = 1.37  # the square root of angstrom over bohr
+
+
+def converted(path: Path, contents: Contents, given: Units) -> Store:
+    """The store in eV and angstrom.
+
+    Raises
+    ------
+    ValueError
+        A unit is unknown, not clear, or not what the numbers look like.
+    """
+    length = _length_unit(path, contents, given)
+    factor = LENGTH[length]
+    read = contents.store
+    read = replace(read, positions=factor * read.positions, cell=factor * read.cell)
+    pairs = {name: checks.pairs(read, name) for name in read.labels}
+    energy = _energy_unit(path, contents, given, pairs, factor)
+    forces = given.forces or f"{energy}/{length}"
+    sign = -1 if given.gradients else 1
+    if not given.trusted:
+        for name, each in pairs.items():
+            _check_net_force(path, read, name)
+            _check_pairs(path, name, each, energy, forces, sign)
+    scale = np.float32(sign * force_factor(forces))
+    labels = {
+        name: Labels(ENERGY[energy] * each.energy, scale * each.forces)
+        for name, each in read.labels.items()
+    }
+    store = replace(read, labels=labels)
+    return _merged(store, contents.base, f"Imported from {path.name}: {energy}, {length}, {forces}")
+
+
+def _merged(store: Store, base: Store | None, description: str) -> Store:
+    if base is None:
+        manifest = store.manifest.model_copy(update={"description": description})
+        return replace(store, manifest=manifest)
+    levels = base.manifest.levels | store.manifest.levels
+    return replace(
+        store,
+        labels=base.labels | store.labels,
+        manifest=base.manifest.model_copy(update={"levels": levels}),
+    )
+
+
+def _length_unit(path: Path, contents: Contents, given: Units) -> str:
+    option, stated = "--length-unit", given.length or contents.length_unit
+    unit = known(stated, LENGTH, option) if stated else None
+    ratio = checks.contact(contents.store)
+    fitting = [name for name, factor in LENGTH.items() if _BOND[0] <= factor * ratio < _BOND[1]]
+    if unit and (given.trusted or not fitting or unit in fitting):
+        return unit
+    figures = f"the shortest distances are {ratio:.3g} times those of covalent bonds in angstrom"
+    if unit:
+        raise ValueError(
+            f"{path}: the lengths look like {fitting[0]}, not {unit}: {figures}; give {option} "
+            f"{fitting[0]}, or {option} {unit} with --trust-units"
+        )
+    if not fitting:
+        raise ValueError(f"{path}: the unit of the lengths is not clear: {figures}; give {option}")
+    return fitting[0]
+
+
+def _energy_unit(
+    path: Path, contents: Contents, given: Units, pairs: dict[str, Pairs | None], length: float
+) -> str:
+    """The unit that is stated, unless the numbers gainsay it; else the one that they suggest."""
+    option, stated = "--energy-unit", given.energy or contents.energy_unit
+    unit = known(stated, ENERGY, option) if stated else None
+    if unit and given.trusted:
+        return unit
+    store = contents.store
+    seen = {n: checks.energies(store, n) for n in store.labels if store.has_energy(n).any()}
+    figures = "; ".join(f"{name} {each.figures}" for name, each in seen.items()) or "none"
+    total = {n: u for n, each in seen.items() for u, f in ENERGY.items() if each.are_total(f)}
+    likely = sorted(set(total.values()) or _by_stiffness(pairs, given, length))
+    if unit:
+        reason = _against(unit, seen, total)
+        if reason:
+            raise ValueError(
+                f"{path}: the energies are not in {unit}: {reason} ({figures}); give another "
+                f"{option}, or {option} {unit} with --trust-units"
+            )
+        sure = given.energy or contents.certain or unit in likely
+        if sure or any(each.are_atomisation(ENERGY[unit]) for each in seen.values()):
+            return unit
+    elif len(likely) == 1:
+        return likely[0]
+    raise ValueError(
+        f"{path}: the unit of the energies is not clear ({figures}): the numbers suggest "
+        f"{' and '.join(likely) or 'none'} of {', '.join(ENERGY)}; give {option}"
+    )
+
+
+def _against(unit: str, seen: dict[str, Energies], total: dict[str, str]) -> str:
+    """What speaks against a unit, if anything does."""
+    for name, each in seen.items():
+        if total.get(name, unit) != unit:
+            return f"{name} looks like total energies in {total[name]}"
+        if name not in total and each.are_too_low(ENERGY[unit]):
+            return f"all electrons together do not give as much as {name}"
+    return ""
+
+
+def _by_stiffness(pairs: dict[str, Pairs | None], given: Units, length: float) -> set[str]:
+    """Units of energy in which every molecule is as stiff as molecules are."""
+    found = [each.stiffness / length for each in pairs.values() if each and not given.forces]
+    low, high = _STIFFNESS
+    return {
+        u for u, factor in ENERGY.items() if found and all(low < factor * x < high for x in found)
+    }
+
+
+def _check_net_force(path: Path, store: Store, name: str) -> None:
+    net = checks.net_force(store, name)
+    if net > 0.1:
+        raise ValueError(
+            f"{path}: the {name} forces do not add up to zero (the net force is {100 * net:.0f} % "
+            "of the sum of their lengths); see whether they are of these atoms in this order, or "
+            "take them with --trust-units"
+        )
+
+
+def _check_pairs(
+    path: Path, name: str, pairs: Pairs | None, energy: str, forces: str, sign: int
+) -> None:
+    if pairs is None:
+        return
+    factor = force_factor(forces)
+    slope, stiffness = sign * ENERGY[energy] / factor * pairs.slope, factor * pairs.stiffness
+    figures = f"({pairs.n_pairs} pairs of close geometries, spread {100 * pairs.spread:.0f} %)"
+    remedies = []
+    if not 1 / _CLOSE < slope < _CLOSE:
+        problem = f"energies differ by {slope:.3g} times what the forces in {forces} say"
+        if slope < 0:
+            remedies.append("leave out --gradients" if sign < 0 else "give --gradients")
+        if not 1 / _CLOSE < abs(slope) < _CLOSE:
+            units = _force_units_near(factor * abs(slope))
+            remedies.append(f"give --force-unit {' or '.join(units) or 'ENERGY/LENGTH'}")
+    elif not _STIFFNESS[0] / _SLACK < stiffness < _SLACK * _STIFFNESS[1]:
+        problem = f"forces in {forces} make force constants of {stiffness:.3g} eV/angstrom^2"
+        remedies.append("give another --energy-unit")
+    if remedies:
+        raise ValueError(
+            f"{path}: the {name} {problem} {figures}; {' and '.join(remedies)}, or take them with "
+            "--trust-units"
+        )
+
+
+def _force_units_near(factor: float) -> list[str]:
+    names = [f"{energy}/{length}" for energy, length in product(ENERGY, LENGTH)]
+    return [each for each in names if 1 / _CLOSE < factor / force_factor(each) < _CLOSE]

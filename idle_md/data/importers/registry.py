@@ -1,0 +1,128 @@
+"""One function for all formats."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from idle_md.data.importers.ani import read_ani
+from idle_md.data.importers.arrays import molecules
+from idle_md.data.importers.ase_db import read_ase
+from idle_md.data.importers.contents import Contents
+from idle_md.data.importers.conversion import converted
+from idle_md.data.importers.energy_table import read_energy_table
+from idle_md.data.importers.npz import read_npz
+from idle_md.data.importers.openqdc import read_openqdc
+from idle_md.data.importers.request import Request
+from idle_md.data.importers.spice import read_spice
+from idle_md.data.importers.units import Units
+from idle_md.data.importers.xyz import read_xyz
+from idle_md.data.store import Store
+
+FORMATS: dict[str, Callable[[Path, Request], Contents]] = {
+    "extxyz": read_xyz,
+    "ani": read_ani,
+    "spice": read_spice,
+    "openqdc": read_openqdc,
+    "npz": read_npz,
+    "ase": read_ase,
+    "csv": read_energy_table,
+}
+"""Reader of every format."""
+
+_ENDINGS = {
+    ".xyz": "extxyz",
+    ".xyz.gz": "extxyz",
+    ".extxyz": "extxyz",
+    ".extxyz.gz": "extxyz",
+    ".npz": "npz",
+    ".db": "ase",
+    ".json": "ase",
+    ".csv": "csv",
+}
+
+
+def import_data(
+    path: str | Path,
+    format: str = "auto",
+    *,
+    fidelity: str | None = None,
+    energy: Mapping[str, str] | None = None,
+    forces: Mapping[str, str] | None = None,
+    geometries: str | Path | None = None,
+    energy_unit: str | None = None,
+    length_unit: str | None = None,
+    force_unit: str | None = None,
+    gradients: bool = False,
+    trust_units: bool = False,
+) -> Store:
+    """Import a published data set, its units converted and checked.
+
+    Total energies are compared with those of isolated atoms, shortest distances with covalent
+    bonds, net forces with zero, and energy differences of close geometries with the work of the
+    forces between them.
+
+    Parameters
+    ----------
+    path
+        File, or folder of openQDC.
+    format
+        ``extxyz``, ``ani``, ``spice``, ``openqdc``, ``npz`` (MD17, rMD17, sGDML, PhysNet), ``ase``
+        or ``csv``; told by the name and the content where ``auto``.
+    fidelity
+        Name of the level, for a file that holds one and does not name it.
+    energy, forces
+        Fidelity of every key that holds energies or forces, for files with several.
+    geometries
+        Store or XYZ file that a CSV table adds its energies to.
+    energy_unit
+        ``eV``, ``hartree``, ``kcal/mol``, ``kJ/mol`` or ``meV``; needed where the file does not
+        say it and the energies are no total energies.
+    length_unit
+        ``angstrom``, ``bohr`` or ``nm``.
+    force_unit
+        Such as ``hartree/bohr``; the quotient of the others where not given.
+    gradients
+        Whether the forces are gradients, of the other sign.
+    trust_units
+        Whether to take units as they are given or stated, without checks.
+
+    Returns
+    -------
+    Store
+        Energies in eV, positions in angstrom, forces in eV/angstrom; groups are molecules or
+        formulae.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is damaged, lacks a key or has a wrong shape, or a unit is unknown, not clear or
+        contradicted; the message names file, place and remedy.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    name = _format(path) if format == "auto" else format
+    if name not in FORMATS:
+        raise ValueError(f"unknown format {format!r}: give one of auto, {', '.join(FORMATS)}")
+    if geometries is not None and name != "csv":
+        raise ValueError(f"{path}: has geometries of its own; leave --geometries to CSV tables")
+    request = Request(
+        fidelity, energy or {}, forces or {}, None if geometries is None else Path(geometries)
+    )
+    units = Units(energy_unit, length_unit, force_unit, gradients, trust_units)
+    return converted(path, FORMATS[name](path, request), units)
+
+
+def _format(path: Path) -> str:
+    if path.is_dir():
+        return "openqdc"
+    if path.suffix in (".h5", ".hdf5"):
+        with molecules(path) as groups:
+            return "spice" if "conformations" in next(iter(groups.values())) else "ani"
+    for ending, name in _ENDINGS.items():
+        if path.name.endswith(ending):
+            return name
+    raise ValueError(
+        f"{path}: unknown kind of file; say which with --format, one of {', '.join(FORMATS)}"
+    )

@@ -1,0 +1,109 @@
+"""Stores made of ASE objects, and one store made of several."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from idle_md.data.manifest import Manifest
+from idle_md.data.store import Labels, Store
+
+
+def from_atoms(images: Sequence[Atoms], group: Sequence[str], role: str = "") -> Store:
+    """Make a store without labels of ASE objects; their ``info`` becomes columns.
+
+    Parameters
+    ----------
+    images
+        Geometries; ``info["charge"]`` is the total charge.
+    group
+        Name of the molecule of each.
+    role
+        Of all of them.
+    """
+    keys = dict.fromkeys(key for atoms in images for key in atoms.info if key != "charge")
+    return Store(
+        numbers=np.concatenate([atoms.numbers for atoms in images]).astype(np.int64),
+        positions=np.concatenate([atoms.positions for atoms in images]),
+        offsets=np.concatenate([[0], np.cumsum([len(atoms) for atoms in images])]),
+        cell=np.array([np.asarray(atoms.cell) for atoms in images]),
+        pbc=np.array([atoms.pbc for atoms in images]),
+        charge=np.array([atoms.info.get("charge", 0) for atoms in images], dtype=np.int64),
+        group=np.array(group),
+        role=np.full(len(images), role),
+        labels={},
+        info={key: np.array([atoms.info.get(key, "") for atoms in images]) for key in keys},
+    )
+
+
+def join(stores: Sequence[Store]) -> Store:
+    """Put stores one after the other; what one of them lacks is missing there.
+
+    Name, description and licence are those of the first. A level keeps the first description.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or a level is calculated differently in two of them.
+    """
+    if not stores:
+        raise ValueError("nothing to join: give at least one data set")
+    firsts = np.cumsum([0, *(len(store.numbers) for store in stores[:-1])])
+    fidelities = dict.fromkeys(name for store in stores for name in store.fidelities)
+    columns = dict.fromkeys(key for store in stores for key in store.info)
+
+    def flat(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(store, name) for store in stores])
+
+    ends = [store.offsets[1:] + first for store, first in zip(stores, firsts, strict=True)]
+    return Store(
+        **{name: flat(name) for name in ("numbers", "positions", "cell", "pbc", "charge")},
+        group=flat("group"),
+        role=flat("role"),
+        offsets=np.concatenate([[0], *ends]),
+        labels={name: _labels(stores, name) for name in fidelities},
+        info={key: _column(stores, key) for key in columns},
+        manifest=_manifest(stores),
+    )
+
+
+def _labels(stores: Sequence[Store], name: str) -> Labels:
+    energies, forces = [], []
+    for store in stores:
+        own = store.labels.get(name)
+        energies.append(np.full(store.n_geometries, np.nan) if own is None else own.energy)
+        nothing = np.full((len(store.numbers), 3), np.nan, np.float32)
+        forces.append(nothing if own is None else own.forces)
+    return Labels(np.concatenate(energies), np.concatenate(forces))
+
+
+def _column(stores: Sequence[Store], key: str) -> NDArray[Any]:
+    found = [store.info[key] for store in stores if key in store.info]
+    is_text = any(column.dtype.kind == "U" for column in found)
+    missing: Any = "" if is_text else np.nan
+    return np.concatenate(
+        [
+            np.full(store.n_geometries, missing)
+            if key not in store.info
+            else store.info[key].astype(np.str_)
+            if is_text
+            else store.info[key]
+            for store in stores
+        ]
+    )
+
+
+def _manifest(stores: Sequence[Store]) -> Manifest:
+    levels: Mapping[str, Any] = {}
+    for store in stores:
+        for name, level in store.manifest.levels.items():
+            known = levels.get(name)
+            if known is not None and (known.method, known.basis) != (level.method, level.basis):
+                raise ValueError(
+                    f"{name!r} is {known.title} in one data set and {level.title} in another: "
+                    "give one of them another name"
+                )
+        levels = {**store.manifest.levels, **levels}
+    return stores[0].manifest.model_copy(update={"levels": levels})

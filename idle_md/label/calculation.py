@@ -1,0 +1,90 @@
+"""What a worker does: calculate geometries one after the other, into its journal."""
+
+import resource
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from idle_md.label.checks import check_geometry
+from idle_md.label.journal import Journal, Record
+from idle_md.label.level import LabelError, Level, Result
+from idle_md.label.levels import find_level
+
+Geometry = tuple[str, NDArray[np.int64], NDArray[np.float64], NDArray[Any], NDArray[Any], int]
+"""Identity, atomic numbers, positions, cell, periodicity and charge."""
+
+_journals: dict[str, Journal] = {}
+_level = lru_cache(maxsize=None)(find_level)
+
+
+def calculate_chunk(
+    level: str, folder: str, chunk: list[Geometry]
+) -> tuple[str, list[bool], float]:
+    """Calculate geometries in a worker, into its journal.
+
+    Returns
+    -------
+    tuple
+        Name of the journal, which of the geometries have a label now, and CPU seconds.
+    """
+    if folder not in _journals:
+        _journals[folder] = Journal(Path(folder))
+    journal, outcomes, total = _journals[folder], [], 0.0
+    calculator = _level(level)
+    for name, numbers, positions, cell, pbc, charge in chunk:
+        atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
+        begun = _cpu_seconds()
+        energy, forces, reason = None, None, ""
+        try:
+            result = calculate(calculator, atoms, charge)
+            energy, forces = result.energy, result.forces
+        except LabelError as error:
+            reason = str(error)
+        seconds = _cpu_seconds() - begun
+        total += seconds
+        journal.append(Record(name, energy, forces, reason, seconds, _program(calculator)))
+        outcomes.append(energy is not None)
+    journal.sync()
+    return journal.path.name, outcomes, total
+
+
+def close_journal(folder: str) -> None:
+    """Let go of this worker's journal, so that it can be merged and removed."""
+    if folder in _journals:
+        _journals.pop(folder).close()
+
+
+def calculate(level: Level, atoms: Atoms, charge: int = 0) -> Result:
+    """Calculate one geometry after the checks that all levels share.
+
+    Raises
+    ------
+    LabelError
+        If there can be no label, whatever the reason.
+    """
+    check_geometry(atoms, charge)
+    try:
+        result = level.calculate(atoms, charge, 0)
+    except LabelError:
+        raise
+    except Exception as error:  # a program's own troubles are a failed label, not the end
+        raise LabelError(f"{type(error).__name__}: {error}") from error
+    finite = np.isfinite(result.energy)
+    if not finite or (result.forces is not None and not np.isfinite(result.forces).all()):
+        raise LabelError("the energy or a force is not a finite number")
+    return result
+
+
+def _cpu_seconds() -> float:
+    mine = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return mine.ru_utime + mine.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _program(level: Level) -> str:
+    theory = level.theory
+    return " ".join(filter(None, (theory.program, theory.version)))

@@ -1,0 +1,95 @@
+"""Work spread over processes by Dask."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import dask
+from distributed import Client, LocalCluster, as_completed
+from distributed.scheduler import KilledWorker
+
+Task = TypeVar("Task")
+AHEAD = 3  # tasks for each worker that wait at the scheduler
+DEATHS = 2  # of workers at one task that may be bad luck; one more is the task itself
+
+NextTask = Callable[[], Sequence[Any] | None]
+
+
+@contextmanager
+def workers(jobs: int | None, scheduler: str | None) -> Iterator[Client]:
+    """Connect to a Dask scheduler, or start processes here, one thread each.
+
+    Parameters
+    ----------
+    jobs
+        Number of processes; by default one per core.
+    scheduler
+        Address of a running scheduler, such as ``tcp://host:8786``; nothing is started then.
+
+    Raises
+    ------
+    OSError
+        If the scheduler does not answer.
+    """
+    if scheduler is not None:
+        with Client(scheduler) as client:
+            yield client
+        return
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.worker.memory.terminate": False,
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=":0",
+            silence_logs="CRITICAL",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def work_through(
+    client: Client, function: Callable[..., Any], next_task: NextTask
+) -> Iterator[tuple[Sequence[Any], Any]]:
+    """Yield tasks and their results as they come; the result is None if workers died at it.
+
+    Parameters
+    ----------
+    client
+        Of :func:`workers`.
+    function
+        Called in a worker with a task's elements.
+    next_task
+        Gives the next task, or None while there is none; asked again after every result.
+    """
+    running: dict[Any, Sequence[Any]] = {}
+    finished = as_completed(with_results=True, raise_errors=False)
+
+    def refill() -> None:
+        while len(running) < AHEAD * max(1, len(client.ncores())):
+            task = next_task()
+            if task is None:
+                return
+            future = client.submit(function, *task, pure=False)
+            running[future.key] = task
+            finished.add(future)
+
+    refill()
+    while running:
+        future, result = next(finished)
+        task = running.pop(future.key)
+        if future.status == "error":
+            if not isinstance(future.exception(), KilledWorker):
+                future.result()  # raises
+            result = None
+        elif future.status == "cancelled":
+            running[future.key] = task
+            raise ConnectionError("the scheduler gave up the work; start again to go on")
+        future.release()
+        yield task, result
+        refill()

@@ -1,0 +1,208 @@
+"""Labelling the geometries of a store: planned, spread over processes, merged; resumable."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idle_md.data import Store
+from idle_md.label.calculation import Geometry, calculate_chunk, close_journal
+from idle_md.label.cluster import work_through, workers
+from idle_md.label.journal import Journal, Record, locked
+from idle_md.label.levels import fidelity_name, find_level
+from idle_md.label.merging import FAILED, Report, identity, journal_folder, merge, remove_folder
+from idle_md.label.selection import Score, choose
+
+TASK_SECONDS = 1.0  # what one task should take
+LARGEST_TASK = 500
+
+Progress = Callable[[int, int, int], None]
+
+
+def label(
+    path: Path,
+    level: str,
+    *,
+    fidelity: str | None = None,
+    subset: int | None = None,
+    select: Literal["random", "diverse"] | Score = "random",
+    seed: int = 0,
+    role: str | None = None,
+    having: str | None = None,
+    max_atoms: int | None = None,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Label geometries of a store at a level of theory.
+
+    Every label is on the disk within half a second, in journals beside the store, and merged into
+    the store at the end or by the next call. So whatever is killed, calling this again goes on.
+
+    Parameters
+    ----------
+    path
+        Store (``.h5``) to which the labels are added.
+    level
+        See :func:`~idle_md.label.levels.find_level`.
+    fidelity
+        Name of the labels in the store; by default the level's, simplified.
+    subset
+        How many geometries shall have this label in the end; by default all.
+    select
+        Which: drawn evenly over the molecules, far from each other, or those with the highest
+        score that a function gives to the candidates.
+    seed
+        Of the draw.
+    role, having, max_atoms
+        Consider only geometries of this role, with a label of this fidelity, up to this size.
+    jobs, scheduler
+        Processes here, or a running Dask scheduler, whose workers must see the store's folder.
+    retry_failed
+        Also calculate what failed before.
+    progress
+        Called with the numbers of labels, of failures and of both that are wanted.
+
+    Raises
+    ------
+    ValueError
+        If the level is unknown, or the store is no store.
+    BlockingIOError
+        If the store is being labelled at this level.
+    """
+    theory = find_level(level).theory
+    fidelity = fidelity or fidelity_name(level)
+    folder = journal_folder(path, fidelity)
+    with locked(folder / "lock", f"`idle-md label` at {level}"):
+        report = Report(fidelity)
+        merge(path, folder, theory, report)
+        store = Store.read(path)
+        wanted = _wanted(store, role, having, max_atoms)
+        plan = _plan(store, fidelity, wanted, subset, select, seed, retry_failed)
+        try:
+            if plan:
+                _calculate(plan, level, folder, jobs, scheduler, progress)
+        finally:
+            merge(path, folder, theory, report)
+        remove_folder(folder)
+    return report
+
+
+def _wanted(
+    store: Store, role: str | None, having: str | None, max_atoms: int | None
+) -> NDArray[np.bool_]:
+    wanted = np.ones(store.n_geometries, dtype=np.bool_)
+    if role is not None:
+        wanted &= store.role == role
+    if having is not None:
+        wanted &= store.has_energy(having)
+    if max_atoms is not None:
+        wanted &= store.n_atoms <= max_atoms
+    if not wanted.any():
+        raise ValueError("no geometry has this role, label and size: nothing to label")
+    return wanted
+
+
+def _plan(
+    store: Store,
+    fidelity: str,
+    wanted: NDArray[np.bool_],
+    subset: int | None,
+    select: Literal["random", "diverse"] | Score,
+    seed: int,
+    retry_failed: bool,
+) -> list[Geometry]:
+    done = np.zeros(store.n_geometries, dtype=np.bool_)
+    if fidelity in store.labels:
+        done = store.has_energy(fidelity)
+    status = store.info.get(f"{fidelity}_status")
+    failed = np.zeros_like(done)
+    if status is not None and not retry_failed:
+        failed = np.char.startswith(status.astype(np.str_), FAILED) & ~done
+    missing = np.flatnonzero(wanted & ~done & ~failed)
+    if subset is not None:
+        known = np.flatnonzero(wanted & done)
+        n = min(max(0, subset - len(known)), len(missing))
+        missing = choose(store, missing, n, select, seed, known)
+    plan = {}
+    for index in missing.tolist():
+        mine = slice(store.offsets[index], store.offsets[index + 1])
+        name = identity(store, index)
+        arrays = (store.numbers[mine], store.positions[mine], store.cell[index], store.pbc[index])
+        plan[name] = (name, *arrays, int(store.charge[index]))
+    return list(plan.values())
+
+
+def _calculate(
+    plan: Sequence[Geometry],
+    level: str,
+    folder: Path,
+    jobs: int | None,
+    scheduler: str | None,
+    progress: Progress | None,
+) -> None:
+    queue = _Queue(plan)
+    counts = [0, 0]
+    with workers(jobs, scheduler) as client:
+
+        def next_task() -> tuple[str, str, list[Geometry]] | None:
+            chunk = queue.take()
+            return (level, str(folder), chunk) if chunk else None
+
+        for task, result in work_through(client, calculate_chunk, next_task):
+            chunk: list[Geometry] = task[2]
+            if result is None:
+                if len(chunk) > 1:
+                    queue.put_back(chunk)
+                    continue
+                _give_up(chunk[0], folder)
+                counts[1] += 1
+            else:
+                journal, outcomes, seconds = result
+                _check_visible(folder, journal)
+                queue.learn(seconds / len(chunk))
+                counts[0] += sum(outcomes)
+                counts[1] += len(outcomes) - sum(outcomes)
+            if progress is not None:
+                progress(counts[0], counts[1], len(plan))
+        client.run(close_journal, str(folder))
+
+
+class _Queue:
+    """Geometries that wait, given out in chunks of about a second; suspects one by one."""
+
+    def __init__(self, plan: Sequence[Geometry]) -> None:
+        self._waiting = deque(plan)
+        self._suspects: deque[Geometry] = deque()
+        self._size = 1
+
+    def take(self) -> list[Geometry]:
+        if self._suspects:
+            return [self._suspects.popleft()]
+        return [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
+
+    def put_back(self, chunk: list[Geometry]) -> None:
+        self._suspects.extend(chunk)
+
+    def learn(self, seconds: float) -> None:
+        fitting = int(TASK_SECONDS / max(seconds, 1e-6))
+        self._size = max(1, min(fitting, LARGEST_TASK, 2 * self._size))
+
+
+def _give_up(geometry: Geometry, folder: Path) -> None:
+    journal = Journal(folder)
+    reason = "worker processes died at this geometry, again and again"
+    journal.append(Record(geometry[0], None, None, reason, 0.0, ""))
+    journal.close()
+
+
+def _check_visible(folder: Path, journal: str) -> None:
+    if not (folder / journal).exists():
+        raise FileNotFoundError(
+            f"a worker wrote {folder / journal}, which is not there: put the store on a file "
+            "system that this machine and all workers share, at the same path"
+        )

@@ -1,0 +1,74 @@
+"""Levels of theory by name."""
+
+import importlib
+import importlib.metadata
+import re
+from difflib import get_close_matches
+
+from idle_md.label.level import Level
+
+GROUP = "idle_md.levels"
+TBLITE = ("gfn1", "gfn2")
+MOPAC = ("pm6", "pm7")
+NAMED = (*TBLITE, *MOPAC)
+PACKAGES = {"tblite": "tblite", "mopac": "mopactools", "pyscf": "pyscf"}
+
+
+def find_level(name: str) -> Level:
+    """Return a level of theory, ready to calculate.
+
+    Parameters
+    ----------
+    name
+        ``gfn1``, ``gfn2`` (tblite), ``pm6``, ``pm7`` (MOPAC), ``METHOD/BASIS`` (PySCF: hf, mp2,
+        ccsd, ccsd(t) or any functional, such as ``wb97x/6-31g*``), or the name of an entry point
+        in the group ``idle_md.levels``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such level; the message lists those there are.
+    ModuleNotFoundError
+        If the program is not installed; says how to install it.
+    """
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        if entry.name == name:
+            added: Level = entry.load()(name)
+            return added
+    lower = name.lower()
+    if lower in TBLITE:
+        return _made("tblite", "Tblite", lower)
+    if lower in MOPAC:
+        return _made("mopac", "Mopac", lower)
+    if re.fullmatch(r"[^/\s]+/\S+", name):
+        return _made("pyscf", "PySCF", name)
+    raise ValueError(_unknown(name))
+
+
+def fidelity_name(level: str) -> str:
+    """Return the name under which a level's labels are kept: letters, digits and ``_-`` alone."""
+    spelt = level.lower().replace("*", "s").replace("+", "p").replace("/", "_")
+    return re.sub(r"[^a-z0-9_-]", "", spelt)
+
+
+def _made(module: str, kind: str, name: str) -> Level:
+    try:
+        adapter = importlib.import_module(f"idle_md.label.programs.{module}")
+    except ModuleNotFoundError as error:
+        package = PACKAGES[module]
+        raise ModuleNotFoundError(
+            f"level {name!r} needs {package}, which is not installed: pip install 'idle-md[label]'"
+        ) from error
+    made: Level = getattr(adapter, kind)(name)
+    return made
+
+
+def _unknown(name: str) -> str:
+    added = [entry.name for entry in importlib.metadata.entry_points(group=GROUP)]
+    names = [*NAMED, *added]
+    close = get_close_matches(name.lower(), names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return (
+        f"unknown level {name!r}: {hint}There are {', '.join(names)}, and METHOD/BASIS such as "
+        "hf/6-31g*, wb97x/6-31g*, mp2/cc-pvdz or ccsd(t)/cc-pvdz"
+    )

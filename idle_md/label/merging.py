@@ -1,0 +1,154 @@
+"""From journals into the store."""
+
+import hashlib
+import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idle_md.data import Labels, Manifest, Store
+from idle_md.fidelity import LevelOfTheory
+from idle_md.label.journal import Record, locked, read_journals
+
+CONVERGED, FAILED = "converged", "failed: "
+LONGEST_STATUS = 120  # characters
+
+
+@dataclass
+class Report:
+    """What a labelling did.
+
+    Attributes
+    ----------
+    fidelity
+        Under which name the labels are kept.
+    labelled, failed
+        Number of geometries, in this run and in runs before it that had not been merged.
+    reasons
+        How often a calculation failed for what reason, numbers taken out.
+    examples
+        A geometry of the store for each reason.
+    cpu_seconds
+        Spent on all of them.
+    """
+
+    fidelity: str
+    labelled: int = 0
+    failed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, int] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+
+
+def journal_folder(path: Path, fidelity: str) -> Path:
+    """Return where the labels of a store are until they are merged."""
+    return path.with_name(f"{path.name}.journals") / fidelity
+
+
+def store_lock(path: Path) -> Path:
+    """Return the file that is locked while a store is replaced."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def identity(store: Store, index: int) -> str:
+    """Return what a geometry is called in journals."""
+    return hashlib.sha256(store.key(index)).hexdigest()[:32]
+
+
+def merge(path: Path, folder: Path, theory: LevelOfTheory, report: Report) -> None:
+    """Bring what the journals of a folder hold into the store, and remove those that are finished.
+
+    The store is replaced as a whole, and a journal goes after that, so a label is always in one of
+    the two. Of a geometry that is labelled already, the store's label stays.
+
+    Parameters
+    ----------
+    path
+        Store.
+    folder
+        Its journals at one level.
+    theory
+        That level.
+    report
+        Is added to.
+    """
+    with locked(store_lock(path), "a merge", wait=True):
+        records, finished = read_journals(folder)
+        if records:
+            merged(Store.read(path), records, theory, report).write(path)
+        for journal in finished:
+            journal.unlink()
+
+
+def merged(
+    store: Store, records: dict[str, Record], theory: LevelOfTheory, report: Report
+) -> Store:
+    """Return a store with the labels of some records."""
+    name = report.fidelity
+    old = store.labels.get(name)
+    energy = np.full(store.n_geometries, np.nan) if old is None else old.energy.copy()
+    forces = np.full((len(store.numbers), 3), np.nan, np.float32)
+    if old is not None:
+        forces = old.forces.copy()
+    status = store.info.get(f"{name}_status", np.full(store.n_geometries, "")).tolist()
+    program = store.info.get(f"{name}_program", np.full(store.n_geometries, "")).tolist()
+    cpu_seconds = store.info.get(f"{name}_cpu_seconds", np.full(store.n_geometries, np.nan)).copy()
+    for index in range(store.n_geometries):
+        record = records.get(identity(store, index))
+        if record is None or np.isfinite(energy[index]):
+            continue
+        cpu_seconds[index] = record.cpu_seconds
+        program[index] = record.program
+        if record.energy is None:
+            status[index] = (FAILED + record.reason)[:LONGEST_STATUS]
+        else:
+            status[index] = CONVERGED
+            energy[index] = record.energy
+            if record.forces is not None:
+                forces[store.offsets[index] : store.offsets[index + 1]] = record.forces
+        _count(report, record, index)
+    return replace(
+        store,
+        labels={**store.labels, name: Labels(energy, forces)},
+        info={
+            **store.info,
+            f"{name}_status": np.array(status),
+            f"{name}_program": np.array(program),
+            f"{name}_cpu_seconds": cpu_seconds,
+        },
+        manifest=_manifest(store, name, theory, cpu_seconds[np.isfinite(energy)]),
+    )
+
+
+def _manifest(
+    store: Store, name: str, theory: LevelOfTheory, cpu_seconds: NDArray[np.float64]
+) -> Manifest:
+    known = store.manifest.levels.get(name, theory)
+    if np.isfinite(cpu_seconds).any():
+        mean = float(np.nanmean(cpu_seconds))
+        known = known.model_copy(update={"cpu_seconds_per_label": mean})
+    return store.manifest.model_copy(update={"levels": {**store.manifest.levels, name: known}})
+
+
+def _count(report: Report, record: Record, index: int) -> None:
+    report.cpu_seconds += record.cpu_seconds
+    if record.energy is not None:
+        report.labelled += 1
+        return
+    report.failed += 1
+    reason = re.sub(r"-?\d+(\.\d+)?", "#", record.reason)
+    report.reasons[reason] += 1
+    report.examples.setdefault(reason, index)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of journals unless there is something in it."""
+    with suppress(OSError):
+        if not list(folder.glob("*.journal")):
+            (folder / "lock").unlink()
+            folder.rmdir()
+            folder.parent.rmdir()

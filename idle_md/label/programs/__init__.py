@@ -1,0 +1,1 @@
+"""Adapters of electronic structure programs, one file a program."""

@@ -1,0 +1,35 @@
+"""A level of theory as an ASE calculator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from idle_md.label.calculation import calculate
+from idle_md.label.level import Level
+
+
+class LevelCalculator(Calculator):
+    """Energies and forces of a level, for ASE's dynamics and optimisers."""
+
+    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, level: Level, charge: int = 0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._level, self._charge = level, charge
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Calculate what ASE asks for; raises LabelError where there is no label."""
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        geometry: Any = self.atoms
+        result = calculate(self._level, geometry, self._charge)
+        if result.forces is None:
+            raise ValueError(f"{self._level.theory.title} has no forces: take another level")
+        found: dict[str, Any] = {"energy": result.energy, "free_energy": result.energy}
+        self.results = {**found, "forces": result.forces}

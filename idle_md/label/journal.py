@@ -14,7 +14,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -123,7 +123,7 @@ def read_journal(path: Path) -> Iterator[Record]:
 
 @contextmanager
 def locked(path: Path, holder: str, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file, or wait for it.
+    """Hold a lock file, or wait for it; it is there as long as it is held.
 
     Raises
     ------
@@ -131,19 +131,33 @@ def locked(path: Path, holder: str, wait: bool = False) -> Iterator[None]:
         If another process holds it and one should not wait; the message says who.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise BlockingIOError(
-                f"{path.parent}: in use by {file.read() or 'another process'}; wait for it, or "
-                "stop it: nothing it finished is lost"
-            ) from error
+    with _lock(path, wait) as file:
         file.truncate(0)
         file.write(f"{holder}, process {os.getpid()}")
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
+def _lock(path: Path, wait: bool) -> IO[str]:
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            with file:
+                file.seek(0)
+                who = file.read() or "another process"
+            raise BlockingIOError(
+                f"{path.parent}: in use by {who}; wait for it, or stop it: nothing it finished is "
+                "lost"
+            ) from error
+        with suppress(FileNotFoundError):  # who held it before may have removed it meanwhile
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        file.close()
 
 
 def _is_written(path: Path) -> bool:

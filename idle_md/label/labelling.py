@@ -69,11 +69,15 @@ def label(
 
     Raises
     ------
+    FileNotFoundError
+        If there is no store.
     ValueError
         If the level is unknown, or the store is no store.
     BlockingIOError
         If the store is being labelled at this level.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
     theory = find_level(level).theory
     fidelity = fidelity or fidelity_name(level)
     folder = journal_folder(path, fidelity)
@@ -88,7 +92,7 @@ def label(
                 _calculate(plan, level, folder, jobs, scheduler, progress)
         finally:
             merge(path, folder, theory, report)
-        remove_folder(folder)
+    remove_folder(folder)
     return report
 
 

@@ -148,7 +148,5 @@ def _count(report: Report, record: Record, index: int) -> None:
 def remove_folder(folder: Path) -> None:
     """Remove a folder of journals unless there is something in it."""
     with suppress(OSError):
-        if not list(folder.glob("*.journal")):
-            (folder / "lock").unlink()
-            folder.rmdir()
-            folder.parent.rmdir()
+        folder.rmdir()
+        folder.parent.rmdir()

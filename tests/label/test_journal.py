@@ -1,3 +1,6 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -69,4 +72,23 @@ def test_lock(tmp_path) -> None:
     ):
         pass
     with locked(tmp_path / "lock", "another"):
-        pass
+        assert (tmp_path / "lock").exists()
+    assert not (tmp_path / "lock").exists()
+
+
+def test_lock_is_waited_for_though_it_is_removed(tmp_path) -> None:
+    held, order = tmp_path / "lock", []
+
+    def work(name: str) -> None:
+        with locked(held, name, wait=True):
+            order.append(f"{name} in")
+            time.sleep(0.05)
+            order.append(f"{name} out")
+
+    threads = [threading.Thread(target=work, args=(str(k),)) for k in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(order) == 12
+    assert all(order[k].split()[0] == order[k + 1].split()[0] for k in range(0, 12, 2))

@@ -39,12 +39,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def commands_of(section: str) -> list[str]:
+    text = (ROOT / "README.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.partition("#")[0].strip() for line in lines if line.startswith("idle-md ")]
+
+
+def test_path_from_molecules_to_labels(tmp_path: Path) -> None:
+    commands = commands_of("Labels")
+    assert [command.split()[1] for command in commands] == ["sample", "label", "label"]
+    shorter = {
+        "--frames 200": "--frames 4",
+        "--subset 40": "--subset 1",
+        "wb97x/6-31g*": "hf/sto-3g",
+    }
+    for command in commands:
+        arguments = command.removeprefix("idle-md ")
+        for old, new in shorter.items():
+            arguments = arguments.replace(old, new)
+        idle_md(arguments, tmp_path)
+    store = load(tmp_path / "set.h5")
+    assert [store.has_energy(name).sum() for name in store.fidelities] == [8, 1]
+
+
 def test_path_from_data_to_trajectory(folder: Path) -> None:
-    commands = [
-        line.partition("#")[0].strip()
-        for line in (ROOT / "README.md").read_text().replace("\\\n", " ").splitlines()
-        if line.startswith("idle-md ")
-    ]
+    commands = commands_of("Your own data")
     verbs = [command.split()[1] for command in commands]
     assert verbs == ["data", "data", "train", "evaluate", "export", "info", "md"]
     output = []

@@ -100,7 +100,7 @@ def _manifest(stores: Sequence[Store]) -> Manifest:
     for store in stores:
         for name, level in store.manifest.levels.items():
             known = levels.get(name)
-            if known is not None and (known.method, known.basis) != (level.method, level.basis):
+            if known is not None and known.title.casefold() != level.title.casefold():
                 raise ValueError(
                     f"{name!r} is {known.title} in one data set and {level.title} in another: "
                     "give one of them another name"

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,20 +20,27 @@ def forces_alone(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_low_level_forces_improve_high_level_forces(forces_alone: dict[str, Any], tmp_path) -> None:
+    """In the mean of three seeds: the checkpoint that few labels choose is a matter of luck."""
+    errors: dict[str, list[float]] = {"low": [], "high": [], "alone": []}
     forces_alone["budget"] = {"steps": 500, "validate_every": 25}
-    run = train(parse_config(forces_alone))
-    potential, _ = load_checkpoint(run / "best.ckpt")
-    assert not potential.has_energies("gfn2")
-    assert potential.has_energies("wb97x")
-    metrics = json.loads((run / "metrics.json").read_text())
-    low, high = metrics["test"]["gfn2"], metrics["test"]["wb97x"]
-    assert low["energy_mae_mev"] is None
-    assert low["n_energies"] == 0
-    assert low["force_mae_mev_per_angstrom"] < 250
-    single = {**forces_alone, "method": "single", "out": str(tmp_path / "single")}
-    alone = json.loads((train(parse_config(single)) / "metrics.json").read_text())
     key = "force_mae_mev_per_angstrom"
-    assert high[key] < 0.5 * alone["test"]["wb97x"][key]
+    for seed in range(3):
+        forces_alone |= {"seed": seed, "out": str(tmp_path / f"run-{seed}")}
+        run = train(parse_config(forces_alone))
+        potential, _ = load_checkpoint(run / "best.ckpt")
+        assert not potential.has_energies("gfn2")
+        assert potential.has_energies("wb97x")
+        metrics = json.loads((run / "metrics.json").read_text())["test"]
+        assert metrics["gfn2"]["energy_mae_mev"] is None
+        assert metrics["gfn2"]["n_energies"] == 0
+        single = {**forces_alone, "method": "single", "out": str(tmp_path / f"single-{seed}")}
+        alone = json.loads((train(parse_config(single)) / "metrics.json").read_text())["test"]
+        errors["low"].append(metrics["gfn2"][key])
+        errors["high"].append(metrics["wb97x"][key])
+        errors["alone"].append(alone["wb97x"][key])
+    means = {name: np.mean(found) for name, found in errors.items()}
+    assert means["low"] < 250
+    assert means["high"] < 0.5 * means["alone"]
 
 
 def test_energies_are_refused(forces_alone: dict[str, Any], tmp_path) -> None:

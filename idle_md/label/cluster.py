@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
 
-Task = TypeVar("Task")
 AHEAD = 3  # tasks for each worker that wait at the scheduler
 DEATHS = 2  # of workers at one task that may be bad luck; one more is the task itself
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idle_md.data import Store
+from idle_md.fidelity import LevelOfTheory
 from idle_md.label.calculation import Geometry, calculate_chunk, close_journal
 from idle_md.label.cluster import work_through, workers
 from idle_md.label.journal import Journal, Record, locked
@@ -72,7 +73,8 @@ def label(
     FileNotFoundError
         If there is no store.
     ValueError
-        If the level is unknown, or the store is no store.
+        If the level is unknown, the labels of that name are of another one, or the store is no
+        store.
     BlockingIOError
         If the store is being labelled at this level.
     """
@@ -83,6 +85,7 @@ def label(
     folder = journal_folder(path, fidelity)
     with locked(folder / "lock", f"`idle-md label` at {level}"):
         report = Report(fidelity)
+        _check_level(Store.read(path).manifest.levels.get(fidelity), theory, fidelity)
         merge(path, folder, theory, report)
         store = Store.read(path)
         wanted = _wanted(store, role, having, max_atoms)
@@ -94,6 +97,14 @@ def label(
             merge(path, folder, theory, report)
     remove_folder(folder)
     return report
+
+
+def _check_level(known: LevelOfTheory | None, theory: LevelOfTheory, fidelity: str) -> None:
+    if known is not None and known.title.casefold() != theory.title.casefold():
+        raise ValueError(
+            f"the store's {fidelity!r} is {known.title}, not {theory.title}: give the new labels "
+            "another name with --fidelity"
+        )
 
 
 def _wanted(

@@ -57,6 +57,15 @@ def _is_last(store: Store) -> np.ndarray:
     return np.arange(store.n_geometries, dtype=float)
 
 
+def test_two_levels_are_not_mixed_under_one_name(make_store, added_levels, scheduler) -> None:
+    path = make_store(4)
+    label(path, "gfn2", fidelity="cheap", subset=2, scheduler=scheduler)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="'cheap' is GFN2-xTB, not springs: give the new labels"):
+        label(path, "spring", fidelity="cheap", scheduler=scheduler)
+    assert path.read_bytes() == before
+
+
 def test_filters(make_store, scheduler) -> None:
     path = make_store(10)
     store = Store.read(path)

@@ -134,14 +134,10 @@ def _take(
 
 
 def _store(images: Sequence[Atoms], molecule: Molecule, config: SampleConfig) -> Store:
+    shared = {"charge": molecule.charge, "smiles": molecule.smiles, "seed": config.seed}
+    unknown = {"sampling": "", "conformer": -1, "temperature_K": np.nan, "frame": 0}
     for atoms in images:
-        atoms.info |= {"charge": molecule.charge, "smiles": molecule.smiles, "seed": config.seed}
-    whole = [
-        {"sampling": "", "conformer": -1, "temperature_K": np.nan, "frame": 0} | atoms.info
-        for atoms in images
-    ]
-    for atoms, info in zip(images, whole, strict=True):
-        atoms.info = info
+        atoms.info = {**unknown, **atoms.info, **shared}
     return from_atoms(images, [molecule.name] * len(images), config.role)
 
 

@@ -31,6 +31,9 @@ def sample(
     conformers: Annotated[int, typer.Option(min=1, help="To start from, at most.")] = 4,
     level: Annotated[str, typer.Option(help="Level of theory of dynamics and modes.")] = "gfn2",
     interval_fs: Annotated[float, typer.Option(help="Between frames of dynamics.")] = 20.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Geometries whose distances differ by less repeat, Å.")
+    ] = 0.02,
     role: Annotated[str, typer.Option(help="train, validation, test, ood, or none.")] = "",
     test: Annotated[int, typer.Option(min=0, help="Geometries of each molecule for test.")] = 0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
@@ -60,6 +63,7 @@ def sample(
         conformers=conformers,
         level=level,
         interval_fs=interval_fs,
+        tolerance=tolerance,
         role=role,
         test=test,
         seed=seed,

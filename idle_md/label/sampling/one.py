@@ -23,6 +23,7 @@ from idle_md.label.sampling.torsions import torsion_scans, torsions_of
 
 FORCE, STEPS = 0.05, 200  # eV/angstrom at the end of a relaxation, and its LBFGS steps
 TRIES = 20  # geometries for each one that is wanted
+GRID = 2.0**-20  # angstrom; positions are multiples of it, which makes files half as large
 Stream = Iterator[Atoms]
 
 
@@ -137,6 +138,7 @@ def _store(images: Sequence[Atoms], molecule: Molecule, config: SampleConfig) ->
     shared = {"charge": molecule.charge, "smiles": molecule.smiles, "seed": config.seed}
     unknown = {"sampling": "", "conformer": -1, "temperature_K": np.nan, "frame": 0}
     for atoms in images:
+        atoms.positions = np.round(atoms.positions / GRID) * GRID
         atoms.info = {**unknown, **atoms.info, **shared}
     return from_atoms(images, [molecule.name] * len(images), config.role)
 

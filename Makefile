@@ -55,8 +55,7 @@ clean: ## Remove what was built and cached; environments and runs stay
 pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist loadscope
 
 define build_and_test
-	$(1)/bin/cmake -S . -B build/$(2) -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(abspath $(1))/bin/python
-	$(1)/bin/cmake --build build/$(2) --parallel 2
+	$(1)/bin/idle-md build-plugins --folder build/$(2)
 	$(call pytest,$(1))
 endef
 

@@ -8,6 +8,8 @@ import typer
 
 from idle_md.cli import data
 from idle_md.cli.adapt import adapt
+from idle_md.cli.build_plugins import build_plugins
+from idle_md.cli.doctor import doctor
 from idle_md.cli.evaluate import evaluate
 from idle_md.cli.export import export
 from idle_md.cli.grow import grow
@@ -27,7 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
-for verb in (sample, label, grow, train, adapt, evaluate, export, info, md, quickstart):
+model_verbs = (train, adapt, evaluate, export, info, md)
+for verb in (sample, label, grow, *model_verbs, quickstart, build_plugins, doctor):
     app.command()(verb)
 
 

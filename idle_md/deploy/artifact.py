@@ -4,11 +4,11 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import warnings
+import logging
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from pydantic import ValidationError
@@ -17,9 +17,13 @@ from idle_md.deploy.committee import CommitteeCore
 from idle_md.deploy.core import DeployedCore
 from idle_md.deploy.metadata import FORMAT_VERSION, Metadata
 from idle_md.deploy.model import DeployedModel
+from idle_md.deploy.native import Kernels, native_core, why_portable
+from idle_md.deploy.torchscript import from_bytes, script, to_bytes
 from idle_md.fidelity import LevelOfTheory
 from idle_md.files import replacing
 from idle_md.nn import Potential
+
+logger = logging.getLogger(__name__)
 
 METADATA_FILE = "idle_md.json"
 NOT_HASHED = (f"extra/{METADATA_FILE}", ".data/serialization_id")
@@ -84,44 +88,6 @@ def save(core: DeployedCore | CommitteeCore, path: str | Path, metadata: Metadat
         temporary.write_bytes(content)
 
 
-@contextmanager
-def _torchscript() -> Iterator[None]:
-    """Silence newer torch, which recommends torch.export: none of the engines can load that."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`?torch.jit.*deprecated", DeprecationWarning)
-        yield
-
-
-def script(module: torch.nn.Module) -> torch.jit.ScriptModule:
-    """Compile a module to TorchScript."""
-    with _torchscript():
-        return torch.jit.script(module)
-
-
-def freeze(scripted: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    """Return a copy with weights and attributes inlined as constants, as TorchForce makes one."""
-    with _torchscript():
-        frozen: torch.jit.ScriptModule = torch.jit.freeze(scripted.eval())
-    return frozen
-
-
-def to_bytes(
-    scripted: torch.jit.ScriptModule, extra_files: Mapping[str, str] | None = None
-) -> bytes:
-    """Return a TorchScript module as the bytes of an archive."""
-    buffer = io.BytesIO()
-    with _torchscript():
-        torch.jit.save(scripted, buffer, _extra_files=dict(extra_files or {}))
-    return buffer.getvalue()
-
-
-def from_bytes(content: bytes, device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
-    """Return the TorchScript module that an archive holds."""
-    with _torchscript():
-        module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(content), map_location=device)
-    return module
-
-
 def content_hash(archive: bytes) -> str:
     """Return the SHA-256 over all records of a TorchScript archive but the metadata.
 
@@ -141,7 +107,10 @@ def content_hash(archive: bytes) -> str:
 
 
 def load(
-    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    kernels: Kernels = "auto",
 ) -> DeployedModel:
     """Read a deployed model.
 
@@ -153,13 +122,17 @@ def load(
         Where the model is to run.
     dtype
         Precision to run in; that of the file by default.
+    kernels
+        ``"portable"`` runs the graph that is in the file, ``"native"`` this project's operators
+        with the same weights, ``"auto"`` native ones where they can be had. A log line says which.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, damaged, of another format version, or not a deployed model.
+        If the file is truncated, damaged, of another format version, or not a deployed model; or
+        if ``kernels="native"`` and there are none for it, or none built.
     """
     path = Path(path)
     if not path.is_file():
@@ -168,7 +141,22 @@ def load(
     metadata = _checked_metadata(content, path)
     core = from_bytes(content, device)
     _cast(core, dtype or metadata.torch_dtype)
-    return DeployedModel(core, metadata, torch.device(device), dtype or metadata.torch_dtype)
+    where, precision = torch.device(device), dtype or metadata.torch_dtype
+    if not _takes_native(path, metadata, where, kernels):
+        return DeployedModel(core, metadata, where, precision, "portable")
+    return DeployedModel(native_core(core, metadata), metadata, where, precision, "native")
+
+
+def _takes_native(path: Path, metadata: Metadata, device: torch.device, kernels: Kernels) -> bool:
+    """Decide between native operators and the portable graph, and log it."""
+    if kernels not in get_args(Kernels):
+        raise ValueError(f"unknown kernels {kernels!r}: use {', '.join(get_args(Kernels))}")
+    reason = "asked for" if kernels == "portable" else why_portable(metadata, device)
+    if kernels == "native" and reason is not None:
+        raise ValueError(f"{path} cannot run on native operators: {reason}")
+    which = "native operators" if reason is None else f"the portable graph ({reason})"
+    logger.info("%s runs on %s", path, which)
+    return reason is None
 
 
 def _cast(core: torch.jit.ScriptModule, dtype: torch.dtype) -> None:

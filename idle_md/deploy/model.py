@@ -26,12 +26,15 @@ class DeployedModel:
         What the file says of itself.
     device, dtype
         Where and in which precision the core runs.
+    kernels
+        ``"native"`` or ``"portable"``, see :func:`idle_md.deploy.load`.
     """
 
     core: torch.jit.ScriptModule
     metadata: Metadata
     device: torch.device
     dtype: torch.dtype
+    kernels: str = "portable"
 
     def check_complete(self) -> None:
         """Check that the model gives a potential on its own.

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idle_md.deploy.artifact import freeze
 from idle_md.deploy.model import DeployedModel
+from idle_md.deploy.torchscript import freeze
 
 Samples = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from openmm import Force, PythonForce, State, app, unit
 from torch import Tensor, nn
 
 from idle_md.deploy import DeployedModel, load
-from idle_md.deploy.artifact import from_bytes, script, to_bytes
+from idle_md.deploy.torchscript import from_bytes, script, to_bytes
 from idle_md.engines.particles import chosen_particles, is_periodic
 from idle_md.engines.spread import SpreadError, SpreadReporter
 from idle_md.engines.torchforce import load_torch_force

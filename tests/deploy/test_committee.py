@@ -16,7 +16,7 @@ from idle_md.deploy import (
     load,
     save,
 )
-from idle_md.deploy.artifact import freeze, script
+from idle_md.deploy.torchscript import freeze, script
 from idle_md.nn import PaiNN, Potential, save_checkpoint
 from idle_md.testing import (
     CELL,

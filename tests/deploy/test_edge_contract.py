@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from idle_md.deploy import DeployedCore, extract
-from idle_md.deploy.artifact import script
+from idle_md.deploy.torchscript import script
 from idle_md.nn import Potential
 
 CUTOFF = 4.0

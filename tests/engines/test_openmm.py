@@ -10,7 +10,7 @@ import torch
 from openmm import app, unit
 
 from idle_md.deploy import load
-from idle_md.deploy.artifact import script
+from idle_md.deploy.torchscript import script
 from idle_md.engines.openmm import OpenMMModule, PythonComputation, backend_of, create_force
 from idle_md.testing import CELL, Invariants, Subject, openmm_evaluator
 from idle_md.units import KJ_PER_MOL, NM

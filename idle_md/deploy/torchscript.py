@@ -1,0 +1,46 @@
+"""Modules to TorchScript, and TorchScript to bytes and back."""
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def _torchscript() -> Iterator[None]:
+    """Silence newer torch, which recommends torch.export: none of the engines can load that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`?torch.jit.*deprecated", DeprecationWarning)
+        yield
+
+
+def script(module: torch.nn.Module) -> torch.jit.ScriptModule:
+    """Compile a module to TorchScript."""
+    with _torchscript():
+        return torch.jit.script(module)
+
+
+def freeze(scripted: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """Return a copy with weights and attributes inlined as constants, as TorchForce makes one."""
+    with _torchscript():
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(scripted.eval())
+    return frozen
+
+
+def to_bytes(
+    scripted: torch.jit.ScriptModule, extra_files: Mapping[str, str] | None = None
+) -> bytes:
+    """Return a TorchScript module as the bytes of an archive."""
+    buffer = io.BytesIO()
+    with _torchscript():
+        torch.jit.save(scripted, buffer, _extra_files=dict(extra_files or {}))
+    return buffer.getvalue()
+
+
+def from_bytes(content: bytes, device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
+    """Return the TorchScript module that an archive holds."""
+    with _torchscript():
+        module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(content), map_location=device)
+    return module

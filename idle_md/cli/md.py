@@ -29,6 +29,14 @@ class Backend(str, Enum):
     pythonforce = "pythonforce"
 
 
+class Kernels(str, Enum):
+    """What calculates the model."""
+
+    auto = "auto"
+    native = "native"
+    portable = "portable"
+
+
 def md(
     model: Annotated[Path, typer.Argument(help="Exported model.")],
     structure: Annotated[Path, typer.Argument(help="Start: .pdb, .xyz or what ASE reads.")],
@@ -51,6 +59,9 @@ def md(
         typer.Option(help="CSV file for a committee's spread; spread.csv with --max-spread."),
     ] = None,
     backend: Annotated[Backend, typer.Option(help="How OpenMM runs it.")] = Backend.auto,
+    kernels: Annotated[
+        Kernels, typer.Option(help="Native operators (idle-md build-plugins) or the model's graph.")
+    ] = Kernels.auto,
     platform: Annotated[str | None, typer.Option(help="OpenMM platform.")] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of torch; one for small systems by default.")
@@ -85,6 +96,7 @@ def md(
             spread_threshold=max_spread,
             spread_file=spread_file,
             backend=backend.value,
+            kernels=kernels.value,
             platform=platform,
             threads=threads,
             seed=seed,

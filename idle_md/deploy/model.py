@@ -100,7 +100,9 @@ class DeployedModel:
         species, edge_index, vectors = self.inputs(numbers, positions, cell, pbc)
         with torch.no_grad():
             energies, gradients = self.core(species, edge_index, vectors, len(species))
-        return float(energies.sum()), _forces(gradients, edge_index, len(species)).cpu().numpy()
+        return float(energies.sum()), self._forces(
+            gradients, edge_index, len(species)
+        ).cpu().numpy()
 
     def evaluate_members(
         self,
@@ -122,8 +124,16 @@ class DeployedModel:
         species, edge_index, vectors = self.inputs(numbers, positions, cell, pbc)
         with torch.no_grad():
             energies, gradients = self.core.members(species, edge_index, vectors, len(species))
-        forces = torch.stack([_forces(member, edge_index, len(species)) for member in gradients])
+        forces = torch.stack(
+            [self._forces(member, edge_index, len(species)) for member in gradients]
+        )
         return energies.sum(0).cpu().numpy(), forces.cpu().numpy()
+
+    def _forces(self, gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
+        if self.kernels == "native":
+            forces: Tensor = torch.ops.idle_md.edge_forces(gradients, edge_index, n_atoms)
+            return forces
+        return edge_forces(gradients, edge_index, n_atoms)
 
     def check_committee(self) -> None:
         """Check that the model has members that can disagree.
@@ -158,10 +168,10 @@ class DeployedModel:
         )
 
 
-def _forces(gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
+def edge_forces(gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
     """Return forces (N, 3) in float64 of edge gradients (E, 3)."""
     gradients = gradients.double()
-    forces = gradients.new_zeros((n_atoms, 3))
+    forces = torch.zeros((n_atoms, 3), dtype=gradients.dtype, device=gradients.device)
     forces.index_add_(0, edge_index[0], gradients)
     return forces.index_add_(0, edge_index[1], gradients, alpha=-1.0)
 

@@ -9,6 +9,7 @@ import torch
 from ase.calculators import calculator
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.native import Kernels
 from idle_md.engines.live import live_calculator
 
 SPREAD = ("energy_std", "forces_std")
@@ -28,8 +29,8 @@ class Calculator(calculator.Calculator):
     low_level
         ASE calculator of the low level that an explicit difference is added to; by default that of
         tblite for the fidelities ``gfn1`` and ``gfn2``.
-    device, dtype
-        Where and in which precision to run a model that is given as a path, see
+    device, dtype, kernels
+        Where, in which precision and on what to run a model that is given as a path, see
         :func:`idle_md.deploy.load`.
 
     Raises
@@ -49,9 +50,12 @@ class Calculator(calculator.Calculator):
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         low_level: Any = None,
+        kernels: Kernels = "auto",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.model = model if isinstance(model, DeployedModel) else load(model, device, dtype)
+        if not isinstance(model, DeployedModel):
+            model = load(model, device, dtype, kernels)
+        self.model = model
         self.low_level = low_level
         if self.model.metadata.delta_on is not None and low_level is None:
             self.low_level = live_calculator(self.model.metadata.delta_on)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.native import Kernels
 from idle_md.engines.openmm import Backend, SpreadReporter, backend_of, create_force
 from idle_md.engines.system import (
     Ensemble,
@@ -86,6 +87,7 @@ def run_md(
     spread_threshold: float | None = None,
     spread_file: str | Path | None = None,
     backend: Backend = "auto",
+    kernels: Kernels = "auto",
     platform: str | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -120,7 +122,7 @@ def run_md(
         Of a committee: the largest spread of a force in eV/angstrom that the run goes on with,
         checked at every report, and the file with the spread of every report, ``spread.csv`` if
         there is only a threshold; see :class:`~idle_md.engines.spread.SpreadReporter`.
-    backend
+    backend, kernels
         See :func:`~idle_md.engines.openmm.create_force`.
     platform
         Name of an OpenMM platform; OpenMM's choice by default.
@@ -141,7 +143,7 @@ def run_md(
         If the members disagree by more than ``spread_threshold``.
     """
     keep_freed_memory()
-    deployed = model if isinstance(model, DeployedModel) else load(model)
+    deployed = model if isinstance(model, DeployedModel) else load(model, kernels=kernels)
     start = standard_form(atoms)
     periodic = bool(start.pbc.all())
     force = create_force(deployed, start.numbers, backend=backend, periodic=periodic)

@@ -12,13 +12,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-import vesin_torch  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from openmm import Force, PythonForce, State, app, unit
 from torch import Tensor, nn
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.native import Kernels, find_library, load_operators
 from idle_md.deploy.torchscript import from_bytes, script, to_bytes
+from idle_md.engines.edges import edges_for
 from idle_md.engines.particles import chosen_particles, is_periodic
 from idle_md.engines.spread import SpreadError, SpreadReporter
 from idle_md.engines.torchforce import load_torch_force
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 with suppress(ImportError):
     load_torch_force()  # so that a TorchForce can be read from XML
+if find_library() is not None:
+    load_operators()  # and what is in it
 
 
 class OpenMMModule(nn.Module):
@@ -62,15 +65,13 @@ class OpenMMModule(nn.Module):
         self, model: DeployedModel, numbers: Sequence[int], atoms: Sequence[int], periodic: bool
     ) -> None:
         super().__init__()
-        cutoff = model.metadata.cutoff_angstrom
         self.metadata = model.core.metadata
         self.core = model.core
-        self.dtype = model.dtype
         self.periodic = periodic
         self.angstrom = NM
         self.farthest = LARGEST_EXTENT
         self.kj_per_mol = 1.0 / KJ_PER_MOL
-        self.neighbors = vesin_torch.NeighborList(cutoff, full_list=True, sorted=True)
+        self.edges: Any = edges_for(model)
         device = model.device
         self.numbers = nn.Buffer(torch.as_tensor(numbers, dtype=torch.int64, device=device))
         self.atoms = nn.Buffer(torch.as_tensor(atoms, dtype=torch.int64, device=device))
@@ -93,15 +94,10 @@ class OpenMMModule(nn.Module):
                 cell = box.to(torch.float64) * self.angstrom
             if not self.periodic and float((points.amax(0) - points.amin(0)).max()) > self.farthest:
                 raise ValueError("the atoms have flown apart")
-            found = self.neighbors.compute(points, cell, self.periodic, "PD")
-            edge_index = found[0].t().contiguous()
-            energies, gradients = self.core(
-                self.numbers, edge_index, found[1].to(self.dtype), len(points)
-            )
-            gradients = gradients.to(torch.float64).mul_(self.angstrom * self.kj_per_mol)
-            forces = torch.zeros_like(points)
-            forces.index_add_(0, edge_index.select(0, 0), gradients)
-            forces.index_add_(0, edge_index.select(0, 1), gradients, alpha=-1.0)
+            edge_index, vectors = self.edges(points, cell, self.periodic)
+            energies, gradients = self.core(self.numbers, edge_index, vectors, len(points))
+            forces = self.edges.forces(gradients, edge_index, len(points))
+            forces.mul_(self.angstrom * self.kj_per_mol)
             everywhere = torch.zeros_like(positions)
             everywhere.index_copy_(0, self.atoms, forces.to(positions.dtype))
             energy = energies.sum() * self.kj_per_mol
@@ -154,6 +150,7 @@ def create_force(
     atoms: Sequence[int] | None = None,
     backend: Backend = "auto",
     periodic: bool | None = None,
+    kernels: Kernels = "auto",
 ) -> Force:
     """Return an OpenMM force that runs a deployed model.
 
@@ -172,6 +169,9 @@ def create_force(
     periodic
         Whether the model sees periodic images. By default a topology with box vectors is
         periodic, plain numbers are not.
+    kernels
+        For a model that is given as a path, see :func:`idle_md.deploy.load`. A System with native
+        operators in it can be read from XML only where they are built.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def create_force(
     ImportError
         If ``backend="torchforce"`` and openmmtorch cannot be imported.
     """
-    deployed = model if isinstance(model, DeployedModel) else load(model)
+    deployed = model if isinstance(model, DeployedModel) else load(model, kernels=kernels)
     deployed.check_complete()
     numbers, chosen = chosen_particles(topology_or_numbers, atoms)
     deployed.check_elements(numbers, chosen)

@@ -44,9 +44,9 @@ void splines(const Spline& spline, const Edges<T>& edges, long begin, long end) 
     store(r, root<T>(load(r)));
     store(inverse, T(1) / load(r));
     for (int k = 0; k < L; ++k) {
-      const T scaled = r[k] * per_spacing;
+      const double scaled = double(r[k]) / spline.spacing;  // in single precision, places were coarse
       interval[k] = int32_t(scaled);
-      place[k] = scaled - T(interval[k]);
+      place[k] = T(scaled - double(interval[k]));
     }
     // The envelope 1 - 28 x^6 + 48 x^7 - 21 x^8, factored, and its derivative.
     Vec<T> x = load(r) * per_cutoff;

@@ -21,7 +21,7 @@ def test_equal_models_take_equal_time(model_file) -> None:
 
 
 def test_deeper_model_takes_longer(model_file) -> None:
-    small, large = load(model_file(interactions=1)), load(model_file(interactions=3))
+    small, large = (load(model_file(interactions=k), kernels="portable") for k in (1, 3))
     found = compare_inference(large, small, [ETHANOL], repeats=20)
     assert found["ratio"]["median"] > 1.5
     [size] = found["sizes"]

@@ -37,6 +37,10 @@ def workers(jobs: int | None, scheduler: str | None) -> Iterator[Client]:
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS,
         "distributed.worker.memory.terminate": False,
+        # What watches the workers would take several percent of a core from them.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.system-monitor.gil.enabled": False,
+        "distributed.admin.tick.interval": "500ms",
     }
     with (
         dask.config.set(settings),

@@ -19,6 +19,7 @@ from idle_md.label.selection import Score, choose
 
 TASK_SECONDS = 1.0  # what one task should take
 LARGEST_TASK = 500
+LAST_TASKS = 8  # at least that many are left to give out, so that workers end together
 
 Progress = Callable[[int, int, int], None]
 
@@ -198,7 +199,9 @@ class _Queue:
     def take(self) -> list[Geometry]:
         if self._suspects:
             return [self._suspects.popleft()]
-        return [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
+        left = len(self._waiting)
+        fair = max(1, left // LAST_TASKS)
+        return [self._waiting.popleft() for _ in range(min(self._size, fair, left))]
 
     def put_back(self, chunk: list[Geometry]) -> None:
         self._suspects.extend(chunk)

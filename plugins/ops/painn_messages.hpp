@@ -39,8 +39,32 @@ struct Table {
 
   template <bool slopes, int fixed>
   inline FilterAt<T, parts, slopes, fixed> at(long e) const {
-    const T* row = chunk + long(edges.first[e]) * parts * lanes<T>;
-    return {row, edges.weights + e * terms, edges.slopes + e * terms, terms};
+    return at<slopes, fixed>(edges.first[e], edges.weights + e * terms, edges.slopes + e * terms);
+  }
+
+  template <bool slopes, int fixed>
+  inline FilterAt<T, parts, slopes, fixed> at(long first, const T* weights, const T* derivatives) const {
+    return {chunk + first * parts * lanes<T>, weights, derivatives, terms};
+  }
+};
+
+// An edge on its way back. Those of an atom that sends lie far apart, so they are gathered once and
+// not for every vector of features.
+template <class T, int fixed>
+struct Returning {
+  T weights[fixed ? fixed : 1], slopes[fixed ? fixed : 1], direction[3];
+  int32_t first;
+  int64_t edge, centre;
+
+  void gather(const Edges<T>& edges, long e) {
+    for (int m = 0; m < fixed; ++m) {
+      weights[m] = edges.weights[e * fixed + m];
+      slopes[m] = edges.slopes[e * fixed + m];
+    }
+    for (int k = 0; k < 3; ++k) direction[k] = edges.direction[3 * e + k];
+    first = edges.first[e];
+    edge = e;
+    centre = edges.centre[e];
   }
 };
 
@@ -94,28 +118,30 @@ template <class T>
 struct EdgeSums {
   Vec<T> along, across[3];
 
-  void add_to(T* length, T* direction) const {
-    *length += sum<T>(along);
-    for (int k = 0; k < 3; ++k) direction[k] += sum<T>(across[k]);
-  }
+  void add_to(T* gradient) const { add_sums<T>(&along, gradient); }
 };
 
-constexpr long edges_at_once = 96;  // whose sums fit the first-level cache
+constexpr long edges_at_once = 48;  // whose sums fit the first-level cache
 
 // Gradients of what atoms a0 to a1 have sent (.., 3 F), those of their vectors (.., 3, F) that come
-// through the mixing, and of the edges to them (added). `sums` holds the most edges of an atom.
+// through the mixing, and of the edges to them (added). `sums` and `memory` hold the most edges of
+// an atom.
 template <class T, int fixed>
 void reverse_messages(const Model<T>& model, const Edges<T>& edges, long layer, long a0, long a1,
                       const T* sent, const T* vectors, const T* scalar_gradient,
-                      const T* vector_gradient, EdgeSums<T>* sums, T* sent_gradient, T* mixed_gradient,
-                      T* along, T* across) {
+                      const T* vector_gradient, EdgeSums<T>* sums, void* memory, T* sent_gradient,
+                      T* mixed_gradient, T* edge_gradients) {
   const long F = model.F;
+  auto* returning = static_cast<Returning<T, fixed>*>(memory);
   for (long first = a0, last; first < a1; first = last) {
     const int64_t* source = edges.source;
     for (last = first + 1; last < a1 && source[last + 1] - source[first] <= edges_at_once; ++last) {
     }
     const long offset = source[first];
-    for (long n = 0; n < source[last] - offset; ++n) sums[n] = EdgeSums<T>{};
+    for (long n = 0; n < source[last] - offset; ++n) {
+      sums[n] = EdgeSums<T>{};
+      returning[n].gather(edges, edges.outgoing[n + offset]);
+    }
     for (long f = 0; f < F; f += lanes<T>) {
       const Table<T, 3> table(model, edges, layer, f);
       for (long a = first; a < last; ++a) {
@@ -125,11 +151,13 @@ void reverse_messages(const Model<T>& model, const Edges<T>& edges, long layer, 
           x[k] = load(sent + own + k * F);
           v[k] = load(vectors + own + k * F);
         }
-        for (long n = source[a]; n < source[a + 1]; ++n) {
-          const long e = edges.outgoing[n], i = edges.centre[e];
-          const auto filter = table.template at<true, fixed>(e);
-          const T* u = edges.direction + 3 * e;
-          EdgeSums<T>& out = sums[n - offset];
+        for (long n = source[a] - offset; n < source[a + 1] - offset; ++n) {
+          const Returning<T, fixed>& edge = returning[n];
+          const long i = edge.centre;
+          const auto filter = fixed ? table.template at<true, fixed>(edge.first, edge.weights, edge.slopes)
+                                    : table.template at<true, fixed>(edge.edge);
+          const T* u = edge.direction;
+          EdgeSums<T>& out = sums[n];
           const Vec<T> q = load(scalar_gradient + i * F + f);
           Vec<T> g[3];
           for (int k = 0; k < 3; ++k) g[k] = load(vector_gradient + (i * 3 + k) * F + f);
@@ -153,8 +181,7 @@ void reverse_messages(const Model<T>& model, const Edges<T>& edges, long layer, 
       }
     }
     for (long n = 0; n < source[last] - offset; ++n) {
-      const long e = edges.outgoing[n + offset];
-      sums[n].add_to(along + e, across + 3 * e);
+      sums[n].add_to(edge_gradients + 4 * returning[n].edge);
     }
   }
 }
@@ -164,7 +191,7 @@ void reverse_messages(const Model<T>& model, const Edges<T>& edges, long layer, 
 template <class T, int fixed>
 void reverse_first_messages(const Model<T>& model, const Edges<T>& edges, long a0, long a1,
                             const T* scalar_gradient, const T* vector_gradient, EdgeSums<T>* sums,
-                            T* along, T* across) {
+                            T* edge_gradients) {
   const long F = model.F;
   for (long a = a0; a < a1; ++a) {
     const long begin = edges.start[a], end = edges.start[a + 1];
@@ -186,7 +213,7 @@ void reverse_first_messages(const Model<T>& model, const Edges<T>& edges, long a
         for (int k = 0; k < 3; ++k) out.across[k] += g[k] * through;
       }
     }
-    for (long e = begin; e < end; ++e) sums[e - begin].add_to(along + e, across + 3 * e);
+    for (long e = begin; e < end; ++e) sums[e - begin].add_to(edge_gradients + 4 * e);
   }
 }
 

@@ -12,6 +12,7 @@ using idle_md::Layer;
 using idle_md::max_interactions;
 using idle_md::PainnWeights;
 using idle_md::ParallelFor;
+using idle_md::spline_terms;
 
 // Hands out 64-byte aligned pieces of one block of memory; without a block it only counts.
 struct Pieces {
@@ -112,7 +113,8 @@ struct Model {
 // Memory that all threads share: what the forward half leaves for the reverse half.
 template <class T>
 struct Shared {
-  T *scalars, *along, *across;                     // (N, F); gradients of lengths, directions (E, 1 | 3)
+  T *scalars;                                      // (N, F)
+  T *edge_gradients;                               // (E, 4), of the length and the direction
   T *vectors[max_interactions];                    // (N, 3, F), before an interaction
   T *sent[max_interactions];                       // (N, 3 F), what an interaction's messages read
   T *message_slope[max_interactions];              // (N, F), of the SiLU
@@ -124,8 +126,7 @@ struct Shared {
   void take(Pieces& pieces, const Model<T>& model, long atoms, long edges) {
     const long n = atoms * model.F;
     scalars = pieces.take<T>(n);
-    along = pieces.take<T>(edges);
-    across = pieces.take<T>(3 * edges);
+    edge_gradients = pieces.take<T>(4 * edges);
     for (long l = 0; l < model.L; ++l) {
       if (l > 0) {
         vectors[l] = pieces.take<T>(3 * n);

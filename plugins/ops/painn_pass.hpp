@@ -24,6 +24,7 @@ struct Local {
   T *norm, *product, *scalars;                // (B, F)
   T *head, *head_slope;                       // (B, H)
   EdgeSums<T>* sums;
+  Returning<T, spline_terms>* returning;
 
   void take(Pieces& pieces, const Model<T>& model, long most_edges) {
     const long n = block_atoms * model.F;
@@ -32,7 +33,9 @@ struct Local {
     for (T** each : {&vectors, &wide, &gates}) *each = pieces.take<T>(3 * n);
     for (T** each : {&mixed, &mixed_gradient}) *each = pieces.take<T>(6 * n);
     for (T** each : {&head, &head_slope}) *each = pieces.take<T>(block_atoms * model.H);
-    sums = pieces.take<EdgeSums<T>>(most_edges > edges_at_once ? most_edges : edges_at_once);
+    const long most = most_edges > edges_at_once ? most_edges : edges_at_once;
+    sums = pieces.take<EdgeSums<T>>(most);
+    returning = pieces.take<Returning<T, spline_terms>>(most);
   }
 };
 
@@ -114,23 +117,20 @@ struct Pass {
   }
 
   void clear_edges(long a0, long a1) {
-    for (long e = edges.start[a0]; e < edges.start[a1]; ++e) {
-      shared.along[e] = T(0);
-      for (int k = 0; k < 3; ++k) shared.across[3 * e + k] = T(0);
-    }
+    for (long k = 4 * edges.start[a0]; k < 4 * edges.start[a1]; ++k) shared.edge_gradients[k] = T(0);
   }
 
   void gather_first(long a0, long a1, const Local<T>& local) {
-    if (model.terms == 6)
-      first_messages<T, 6>(model, edges, a0, a1, local.scalars, local.vectors);
+    if (model.terms == spline_terms)
+      first_messages<T, spline_terms>(model, edges, a0, a1, local.scalars, local.vectors);
     else
       first_messages<T, 0>(model, edges, a0, a1, local.scalars, local.vectors);
   }
 
   void gather(long a0, long a1, const Local<T>& local) {
     const T *sent = shared.sent[layer], *vectors = shared.vectors[layer];
-    if (model.terms == 6)
-      messages<T, 6>(model, edges, layer, a0, a1, sent, vectors, local.scalars, local.vectors);
+    if (model.terms == spline_terms)
+      messages<T, spline_terms>(model, edges, layer, a0, a1, sent, vectors, local.scalars, local.vectors);
     else
       messages<T, 0>(model, edges, layer, a0, a1, sent, vectors, local.scalars, local.vectors);
   }
@@ -288,26 +288,26 @@ struct Pass {
   void scatter(long a0, long a1, const Local<T>& local, T* mixed_gradient) {
     const T *sent = shared.sent[layer], *vectors = shared.vectors[layer];
     const T *q = scalar_gradient(false), *v = vector_gradient(false);
-    if (model.terms == 6)
-      reverse_messages<T, 6>(model, edges, layer, a0, a1, sent, vectors, q, v, local.sums, local.wide,
-                             mixed_gradient, shared.along, shared.across);
+    if (model.terms == spline_terms)
+      reverse_messages<T, spline_terms>(model, edges, layer, a0, a1, sent, vectors, q, v, local.sums, local.returning,
+                             local.wide, mixed_gradient, shared.edge_gradients);
     else
-      reverse_messages<T, 0>(model, edges, layer, a0, a1, sent, vectors, q, v, local.sums, local.wide,
-                             mixed_gradient, shared.along, shared.across);
+      reverse_messages<T, 0>(model, edges, layer, a0, a1, sent, vectors, q, v, local.sums, local.returning,
+                             local.wide, mixed_gradient, shared.edge_gradients);
   }
 
   // The first interaction's messages reversed, and the gradients of these atoms' edges.
   void finish(long a0, long a1, const Local<T>& local) {
     const T *gradient = scalar_gradient(false) + a0 * F, *vectors = vector_gradient(false) + a0 * 3 * F;
-    T *along = shared.along, *across = shared.across;
-    if (model.terms == 6)
-      reverse_first_messages<T, 6>(model, edges, a0, a1, gradient, vectors, local.sums, along, across);
+    T* edge_gradients = shared.edge_gradients;
+    if (model.terms == spline_terms)
+      reverse_first_messages<T, spline_terms>(model, edges, a0, a1, gradient, vectors, local.sums, edge_gradients);
     else
-      reverse_first_messages<T, 0>(model, edges, a0, a1, gradient, vectors, local.sums, along, across);
+      reverse_first_messages<T, 0>(model, edges, a0, a1, gradient, vectors, local.sums, edge_gradients);
     for (long e = edges.start[a0]; e < edges.start[a1]; ++e) {
-      const T *u = edges.direction + 3 * e, *g = across + 3 * e;
+      const T *u = edges.direction + 3 * e, *g = edge_gradients + 4 * e + 1;
       const T inverse = edges.inverse[e];
-      const T length = along[e] - (g[0] * u[0] + g[1] * u[1] + g[2] * u[2]) * inverse;
+      const T length = g[-1] - (g[0] * u[0] + g[1] * u[1] + g[2] * u[2]) * inverse;
       for (int k = 0; k < 3; ++k) gradients[3 * edges.place[e] + k] = g[k] * inverse + length * u[k];
     }
   }

@@ -1,13 +1,11 @@
 // Directions and lengths of edges, and the B-splines that their filters are made of.
 #pragma once
 
-#include "painn.hpp"
-#include "simd.hpp"
+#include "painn_model.hpp"
 
 namespace {
 
 using idle_md::Spline;
-using idle_md::spline_terms;
 
 // Quintic B-splines at t in [0, 1) of their interval, and their derivatives: the recursion of
 // de Boor, Cox and Mansfield for equally spaced knots.

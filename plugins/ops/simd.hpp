@@ -63,6 +63,31 @@ inline T sum(Vec<T> x) {
   return parts[0];
 }
 
+// Sums of neighbouring lanes: those of a in the lower half, those of b in the upper one.
+template <class T>
+inline Vec<T> paired(Vec<T> a, Vec<T> b) {
+  constexpr int L = lanes<T>;
+  typename Simd<T>::I even, odd;
+#pragma GCC unroll 16
+  for (int k = 0; k < L; ++k) {
+    even[k] = k < L / 2 ? 2 * k : L + 2 * (k - L / 2);
+    odd[k] = even[k] + 1;
+  }
+  return __builtin_shuffle(a, b, even) + __builtin_shuffle(a, b, odd);
+}
+
+// Adds the sums over the lanes of four vectors to four numbers.
+template <class T>
+inline void add_sums(const Vec<T>* four, T* out) {
+  if constexpr (lanes<T> < 4) {
+    for (int k = 0; k < 4; ++k) out[k] += sum<T>(four[k]);
+  } else {
+    Vec<T> all = paired<T>(paired<T>(four[0], four[1]), paired<T>(four[2], four[3]));
+    for (int left = lanes<T> / 4; left > 1; left /= 2) all = paired<T>(all, all);
+    for (int k = 0; k < 4; ++k) out[k] += all[k];
+  }
+}
+
 template <class T>
 inline Vec<T> root(Vec<T> x) {
   T parts[lanes<T>];

@@ -13,16 +13,12 @@ import argparse
 import hashlib
 import json
 import os
-import platform
-import statistics
-import subprocess
 import sys
-import venv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers.contestants import PEERS, Contestant, peer_python, processor, spread
 from peers.idle_md_training import configuration
 from rich.console import Console
 from rich.table import Table
@@ -30,8 +26,6 @@ from rich.table import Table
 from idle_md.files import replacing
 from idle_md.train.task import build_task
 
-PEERS = Path(__file__).resolve().parent / "peers"
-SCHNETPACK = "schnetpack==2.1.1"
 OURS = {
     "idle-md train, compile: true": ("fit", True),
     "idle-md train": ("fit", False),
@@ -40,62 +34,6 @@ OURS = {
 }
 PEER = {"SchNetPack": 0, "SchNetPack, 1 worker": 1}
 REFERENCE = "SchNetPack, 1 worker"
-
-
-class Contestant:
-    """A process that trains in rounds.
-
-    Parameters
-    ----------
-    command
-        What to start.
-    threads
-        CPU threads it may use.
-    """
-
-    def __init__(self, command: Sequence[str | Path], threads: int) -> None:
-        own = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(PEERS.parent)}
-        quiet = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}
-        environment = {**os.environ, **quiet, **own}
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, text=True, env=environment
-        )
-        self.about = self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.process.args!r} ended with status {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def run(self, steps: int) -> dict[str, Any]:
-        """Return how long some steps took."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def stop(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def peer_python(folder: Path) -> Path:
-    """Set SchNetPack's environment up, unless that is done, and return its Python."""
-    python, done = folder / "bin" / "python", folder / "installed.txt"
-    wanted = (PEERS / "schnetpack.txt").read_text() + SCHNETPACK
-    if not done.is_file() or done.read_text() != wanted:
-        venv.create(folder, clear=True, with_pip=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "-r", PEERS / "schnetpack.txt"], check=True)
-        subprocess.run([*pip, "--no-deps", SCHNETPACK], check=True)
-        done.write_text(wanted)
-    return python
 
 
 def write_geometries(settings: dict[str, Any], folder: Path) -> Path:
@@ -115,7 +53,7 @@ def write_geometries(settings: dict[str, Any], folder: Path) -> Path:
 def contestants(settings: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Contestant]:
     """Start everybody, one after the other, each up to the end of its warm-up."""
     started = {}
-    python = peer_python(arguments.environment)
+    python = peer_python("schnetpack", arguments.environment)
     geometries = write_geometries(settings, arguments.out)
     script = PEERS / "schnetpack_training.py"
     for name, workers in PEER.items():
@@ -153,11 +91,6 @@ def measure(
     return found
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return minimum, median and maximum."""
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
-
-
 def table(found: dict[str, dict[str, Any]], title: str) -> Table:
     """Return the figures as a table."""
     rows = Table(title=title, caption="median (minimum to maximum) over rounds")
@@ -177,14 +110,6 @@ def table(found: dict[str, dict[str, Any]], title: str) -> Table:
             f"{one['loading_share']['median']:.1%}",
         )
     return rows
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from idle_md.deploy import extract, load
-from idle_md.deploy.torchscript import script
 from idle_md.deploy.timing import operators
+from idle_md.deploy.torchscript import script
 from idle_md.testing import (
     Invariants,
     Subject,

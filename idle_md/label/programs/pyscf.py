@@ -74,6 +74,10 @@ class PySCF:
             field = scf.HF(molecule)
         field.conv_tol, field.conv_tol_grad = ENERGY_TOLERANCE, GRADIENT_TOLERANCE
         field.kernel()
+        if not field.converged and molecule.spin:  # degenerate states, as of atoms, go in circles
+            second_order = field.newton()
+            second_order.kernel(field.mo_coeff, field.mo_occ)
+            field = second_order.undo_newton()
         if not field.converged:
             raise LabelError(f"SCF did not converge in {field.max_cycle} cycles")
         return field

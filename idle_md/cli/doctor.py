@@ -6,6 +6,7 @@ import typer
 def doctor() -> None:
     """Say what is installed and built, and what would make things faster."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from idle_md.engines.doctor import examine
@@ -16,7 +17,7 @@ def doctor() -> None:
     colours = {"ok": "green", "missing": "yellow", "note": "dim"}
     for finding in examine():
         state = f"[{colours[finding.state]}]{finding.state}[/]"
-        table.add_row(finding.what, state, finding.detail, finding.remedy)
+        table.add_row(finding.what, state, escape(finding.detail), escape(finding.remedy))
     console = Console()
     console.print(table)
     typer.echo("missing is what can be added; nothing of it is needed by everybody")

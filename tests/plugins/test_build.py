@@ -52,6 +52,11 @@ def test_doctor_finds_what_is_built() -> None:
     assert "native operators" in CliRunner().invoke(app, ["doctor"]).output
 
 
+def test_doctor_prints_extras_in_their_brackets(monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("A", "missing", "b", "c[d]")])
+    assert "c[d]" in CliRunner().invoke(app, ["doctor"]).output
+
+
 def test_doctor_names_the_remedy(monkeypatch) -> None:
     monkeypatch.setattr(doctor, "find_library", lambda: None)
     findings = {finding.what: finding for finding in doctor.examine()}

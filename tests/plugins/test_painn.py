@@ -43,9 +43,10 @@ class TestAgainstPortable:
             assert error <= 1e-10 * largest
 
     def test_float32(self, model_file, settings) -> None:
+        """To 1e-5, or where float32 cannot be as good, near what the portable graph reaches."""
         path = model_file(**settings, dtype=torch.float32)
         exact, _ = both(path, torch.float64)
-        _, kernel = both(path, torch.float32)
+        portable, kernel = both(path, torch.float32)
         for seed in range(200):
             species, pairs, vectors, owned = random_system(seed)
             expected = exact(species, pairs, vectors.float().double(), owned)
@@ -53,9 +54,12 @@ class TestAgainstPortable:
             assert found[0].dtype == torch.float64
             assert found[1].dtype == torch.float32
             assert float((found[0] - expected[0])[:owned].abs().sum()) <= 1e-5 * max(owned, 1)
-            largest = max(0.1, float(expected[1].abs().max())) if len(vectors) else 1.0
-            error = float((found[1] - expected[1]).abs().max()) if len(vectors) else 0.0
-            assert error <= 1e-5 * largest
+            if len(vectors) == 0:
+                continue
+            largest = max(0.1, float(expected[1].abs().max()))
+            other = portable(species, pairs, vectors.float(), owned)[1]
+            error, reached = (float((g - expected[1]).abs().max()) for g in (found[1], other))
+            assert error <= max(1e-5 * largest, 3 * reached)
 
     @pytest.mark.parametrize("radial", ["bessel", "gaussian"])
     def test_tables_of_filters_keep_their_bound(self, model_file, radial) -> None:

@@ -11,7 +11,6 @@ Memory is the peak of a process of its own that runs the native operators. Weigh
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import ase
 import numpy as np
 import torch
 import typer
+from peers.contestants import processor
 from rich.console import Console
 from rich.table import Table
 from structures import structure
@@ -227,13 +227,6 @@ def table(rows: list[dict[str, Any]], title: str) -> Table:
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}" if value < 100 else f"{value:,.0f}"
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main(

@@ -59,13 +59,18 @@ def join(
     sources: Annotated[list[str], typer.Argument(help="Shipped sets, .h5 or .extxyz[.gz].")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .h5 or .extxyz[.gz].")],
 ) -> None:
-    """Put data sets one after the other into one."""
+    """Put data sets one after the other into one; copies of a geometry become one."""
     from idle_md.data import join as join_stores
-    from idle_md.data import load, save
+    from idle_md.data import load, merge_copies, save
 
     joined = join_stores([load(source) for source in sources])
-    save(joined, out)
-    typer.echo(f"{out}: {joined.n_geometries} geometries of {len(sources)} data sets")
+    merged = merge_copies(joined)
+    save(merged, out)
+    n_copies = joined.n_geometries - merged.n_geometries
+    typer.echo(
+        f"{out}: {merged.n_geometries} geometries of {len(sources)} data sets"
+        + (f"; {n_copies} copies were merged" if n_copies else "")
+    )
 
 
 @app.command("import")

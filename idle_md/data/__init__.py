@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from idle_md.data.extxyz import read_extxyz, write_extxyz
 from idle_md.data.importers import import_data
-from idle_md.data.joining import from_atoms, join
+from idle_md.data.joining import from_atoms, join, merge_copies
 from idle_md.data.manifest import Manifest, read_manifest
 from idle_md.data.pieces import StoreFile, StoreWriter
 from idle_md.data.reference_energies import fit_reference_energies
@@ -37,6 +37,7 @@ __all__ = [
     "import_data",
     "join",
     "load",
+    "merge_copies",
     "read_extxyz",
     "read_manifest",
     "save",

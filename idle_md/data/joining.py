@@ -8,6 +8,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from idle_md.data.manifest import Manifest
+from idle_md.data.splits import geometry_ids
 from idle_md.data.store import Labels, Store
 
 
@@ -67,6 +68,42 @@ def join(stores: Sequence[Store]) -> Store:
         info={key: _column(stores, key) for key in columns},
         manifest=_manifest(stores),
     )
+
+
+def merge_copies(store: Store) -> Store:
+    """Keep one of every geometry, the first, with the role and the labels of all its copies.
+
+    Where several copies have the same label, the first counts.
+
+    Raises
+    ------
+    ValueError
+        Copies of a geometry have different roles.
+    """
+    ids = geometry_ids(store)
+    first = np.unique(ids, return_index=True)[1][ids]
+    is_copy = first != np.arange(store.n_geometries)
+    merged = store.select(np.arange(store.n_geometries))
+    for copy in np.flatnonzero(is_copy):
+        _complete(merged, int(first[copy]), int(copy))
+    return merged.select(~is_copy)
+
+
+def _complete(store: Store, index: int, copy: int) -> None:
+    """Give a geometry what its copy has and it has not."""
+    if store.role[index] == "":
+        store.role[index] = store.role[copy]
+    elif store.role[copy] not in ("", store.role[index]):
+        raise ValueError(
+            f"the same geometry of {str(store.group[index])!r} has the role {store.role[index]} "
+            f"and the role {store.role[copy]}; remove one of the two"
+        )
+    mine, its = (slice(*store.offsets[each : each + 2]) for each in (index, copy))
+    for labels in store.labels.values():
+        if np.isnan(labels.energy[index]):
+            labels.energy[index] = labels.energy[copy]
+        if np.isnan(labels.forces[mine]).all():
+            labels.forces[mine] = labels.forces[its]
 
 
 def _labels(stores: Sequence[Store], name: str) -> Labels:

@@ -28,31 +28,30 @@ def cells(output: str, first: str) -> list[list[str]]:
 
 def test_info_on_the_shipped_set() -> None:
     output = run("info", "chno-mini")
-    assert ["train", "8,460", "8,460", "8,460", "1,407", "1,407", "156", "0"] in cells(
-        output, "train"
-    )
-    assert ["ood", "480", "480", "480", "57", "57", "0", "0"] in cells(output, "ood")
+    train = ["17,886", "17,886", "17,886", "2,202", "2,202", "283", "0", "6,096", "6,096"]
+    assert ["train", *train] in cells(output, "train")
+    assert ["ood", "480", "480", "480", "57", "57", "0", "0", "0", "0"] in cells(output, "ood")
     assert cells(output, "elements") == [["elements", "H C N O"]]
     level, values = cells(output, "wb97x")
-    assert level == ["wb97x", "wB97X/6-31G*", "PySCF 2.14.0", "8", "13,152"]
+    assert level == ["wb97x", "wB97X/6-31G*", "PySCF 2.14.0", "7", "17,073"]
     assert values == [
         "wb97x",
-        "-11,890.21 to -2,606.40",
-        "-836.75 to -294.47",
-        "0.06 to 12.36",
-        "0.995",
+        "-11,890.21 to -1,101.33",
+        "-1,286.46 to -220.27",
+        "0.00 to 16.92",
+        "1.036",
     ]
 
 
 def test_info_as_json() -> None:
     summary = json.loads(run("info", "chno-mini", "--json"))
-    assert summary["n_geometries"] == 9120
-    assert summary["n_groups"] == 44
+    assert summary["n_geometries"] == 18546
+    assert summary["n_groups"] == 262
     assert summary["elements"] == ["H", "C", "N", "O"]
     high = summary["fidelities"]["wb97x"]
-    assert high["n_energies"] == high["n_forces"] == {"train": 1407, "test": 180, "ood": 57}
+    assert high["n_energies"] == high["n_forces"] == {"train": 2202, "test": 180, "ood": 57}
     assert high["level"]["basis"] == "6-31G*"
-    assert high["cpu_seconds"] == 8 * (1407 + 180 + 57)
+    assert high["cpu_seconds"] == 7 * (2202 + 180 + 57)
 
 
 def test_conversion_there_and_back(store, assert_equal_stores, tmp_path) -> None:

@@ -3,7 +3,7 @@ import ase.build
 import numpy as np
 import pytest
 
-from idle_md.data import Labels, Store, from_atoms, join
+from idle_md.data import Labels, Store, from_atoms, join, merge_copies
 
 
 def labelled(symbols: str, fidelity: str, energy: float, **levels) -> Store:
@@ -38,6 +38,21 @@ def test_what_is_not_in_both_is_missing() -> None:
     assert store.has_forces("high").tolist() == [False, True, False]
     np.testing.assert_array_equal(store.info["frame"], [7, np.nan, 7])
     assert store.info["smiles"].tolist() == ["", "C", ""]
+
+
+def test_copies_become_one_with_the_labels_of_all() -> None:
+    first, second = labelled("H2O", "low", -1.0), labelled("H2O", "high", -2.0)
+    second.role = np.array(["test"])
+    again = labelled("H2O", "low", -9.0)
+    store = merge_copies(join([labelled("CH4", "low", -3.0), first, second, again]))
+    assert store.n_atoms.tolist() == [5, 3]
+    assert store.role.tolist() == ["", "test"]
+    np.testing.assert_array_equal(store.labels["low"].energy, [-3.0, -1.0])
+    np.testing.assert_array_equal(store.labels["high"].energy, [np.nan, -2.0])
+    assert store.has_forces("high").tolist() == [False, True]
+    again.role = np.array(["train"])
+    with pytest.raises(ValueError, match="'H2O' has the role test and the role train"):
+        merge_copies(join([second, again]))
 
 
 def test_one_name_for_two_levels_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Data sets by name, conversion, manifests."""
 
+import hashlib
 import re
 
 import numpy as np
@@ -18,9 +19,10 @@ levels:
 def test_shipped_set_has_the_published_counts() -> None:
     store = load("chno-mini")
     published = {  # energies and forces
-        "gfn2": {"train": (8460, 8460), "test": (180, 180), "ood": (480, 480)},
-        "wb97x": {"train": (1407, 1407), "test": (180, 180), "ood": (57, 57)},
-        "ccsdt": {"train": (156, 0), "test": (60, 0), "ood": (0, 0)},
+        "gfn2": {"train": (17886, 17886), "test": (180, 180), "ood": (480, 480)},
+        "wb97x": {"train": (2202, 2202), "test": (180, 180), "ood": (57, 57)},
+        "ccsdt": {"train": (283, 0), "test": (60, 0), "ood": (0, 0)},
+        "pm6": {"train": (6096, 6096), "test": (0, 0), "ood": (0, 0)},
     }
     assert store.fidelities == list(published)
     for name, counts in published.items():
@@ -28,9 +30,23 @@ def test_shipped_set_has_the_published_counts() -> None:
             mine = store.role == role
             assert (store.has_energy(name) & mine).sum() == n_energies
             assert (store.has_forces(name) & mine).sum() == n_forces
-    assert len(set(store.group[store.role == "train"])) == 36
+    molecules = {name for name in store.group[store.role == "train"] if "+" not in name}
+    assert len(molecules) == 127
     assert len(set(store.group[store.role == "ood"])) == 8
     assert (store.has_energy("wb97x") | ~store.has_energy("ccsdt")).all()
+
+
+def test_held_out_geometries_never_change() -> None:
+    """Errors of one release can be compared with those of any other."""
+    store = load("chno-mini", ["gfn2", "wb97x", "ccsdt"])
+    held_out = store.select((store.role == "test") | (store.role == "ood"))
+    digest = hashlib.sha256()
+    for index, role in enumerate(held_out.role):
+        digest.update(held_out.key(index) + role.encode())
+    for labels in held_out.labels.values():
+        digest.update(labels.energy.tobytes() + labels.forces.tobytes())
+    frozen = "4f6bb8ef774bddf8fbd3f8b3bb0decad167096535d5d5e0df7c4a4a292298d3c"
+    assert digest.hexdigest() == frozen
 
 
 def test_shipped_levels_differ_as_published() -> None:
@@ -49,9 +65,14 @@ def test_shipped_manifest_names_methods_and_costs() -> None:
     manifest = load("chno-mini").manifest
     assert manifest.licence == "MIT"
     titles = {name: level.title for name, level in manifest.levels.items()}
-    assert titles == {"gfn2": "GFN2-xTB", "wb97x": "wB97X/6-31G*", "ccsdt": "CCSD(T)/cc-pVDZ"}
+    assert titles == {
+        "gfn2": "GFN2-xTB",
+        "wb97x": "wB97X/6-31G*",
+        "ccsdt": "CCSD(T)/cc-pVDZ",
+        "pm6": "PM6",
+    }
     costs = [level.cpu_seconds_per_label for level in manifest.levels.values()]
-    assert costs == [0.003, 8, 5.5]
+    assert costs == [0.003, 7, 4.6, 0.1]
 
 
 def test_unknown_set_lists_the_shipped_ones() -> None:

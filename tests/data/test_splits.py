@@ -64,14 +64,14 @@ def test_copies_with_different_roles_are_refused(store) -> None:
 def test_sizes_and_seeds(chno_mini) -> None:
     parts = split(chno_mini, validation=0.1)
     assert {name: len(part) for name, part in parts.items()} == {
-        "train": 7614,
-        "validation": 846,
+        "train": 16097,
+        "validation": 1789,
         "test": 180,
         "ood": 480,
     }
     np.testing.assert_array_equal(parts["train"], split(chno_mini, validation=0.1)["train"])
     other = split(chno_mini, validation=0.1, seed=1)
-    assert len(np.setdiff1d(parts["validation"], other["validation"])) > 700
+    assert len(np.setdiff1d(parts["validation"], other["validation"])) > 1500
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,10 @@ def test_draws_are_labelled_and_balanced(n, chno_mini) -> None:
     assert len(np.unique(drawn)) == n
     assert np.isin(drawn, train).all()
     assert np.isfinite(chno_mini.labels["wb97x"].energy[drawn]).all()
-    counts = [np.sum(chno_mini.group[drawn] == name) for name in np.unique(chno_mini.group[train])]
-    assert max(counts) - min(counts) <= 1
+    there = train[chno_mini.has_energy("wb97x")[train]]
+    names, available = np.unique(chno_mini.group[there], return_counts=True)
+    counts = np.array([np.sum(chno_mini.group[drawn] == name) for name in names])
+    assert (counts[counts < available] >= counts.max() - 1).all()
 
 
 def test_unbalanced_groups_give_what_they_have(store) -> None:
@@ -138,9 +140,9 @@ def test_forces_are_drawn_where_there_are_forces(store) -> None:
 
 def test_drawing_more_than_there_is_says_how_many_there_are(chno_mini) -> None:
     train = split(chno_mini, validation=0)["train"]
-    message = r"cannot draw 157 ccsdt labels \(energy\): 156 are there"
+    message = r"cannot draw 284 ccsdt labels \(energy\): 283 are there"
     with pytest.raises(ValueError, match=message):
-        draw_labels(chno_mini, train, "ccsdt", 157)
+        draw_labels(chno_mini, train, "ccsdt", 284)
     with pytest.raises(ValueError, match=r"cannot draw 1 ccsdt labels \(forces\): 0 are there"):
         draw_labels(chno_mini, train, "ccsdt", 1, kind="forces")
     with pytest.raises(ValueError, match="unknown fidelity 'pbe'"):

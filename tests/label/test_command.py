@@ -35,7 +35,7 @@ def test_sample_label_info(tmp_path, added_levels, scheduler) -> None:
     assert sum(info["fidelities"]["buggy"]["n_energies"].values()) == 0
     joined = run_idle_md("data", "join", store, "chno-mini", "-o", tmp_path / "all.h5")
     assert joined.returncode == 0, joined.stderr
-    assert Store.read(tmp_path / "all.h5").has_energy("gfn2").sum() == 12 + 9120
+    assert Store.read(tmp_path / "all.h5").has_energy("gfn2").sum() == 12 + 18546
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def report(folder: Path) -> dict[str, Any]:
 def test_report_says_what_was_used(report: dict[str, Any]) -> None:
     assert report["method"] == "adapt"
     assert report["n_high_labels"] == 72
-    assert report["n_low_labels"] == 8460
+    assert report["n_low_labels"] == 17886
     assert report["label_counts"]["single"]["wb97x"] == report["label_counts"]["idle"]["wb97x"]
     assert report["label_counts"]["idle"]["wb97x"]["train"]["forces"] == 0
     single, idle = report["single"]["train_seconds"], report["idle"]["train_seconds"]

@@ -1,6 +1,8 @@
 """Labels against the programs themselves, finite differences, and what must not be labelled."""
 
 import shutil
+import subprocess
+import sys
 
 import ase
 import ase.build
@@ -55,6 +57,28 @@ def test_mopac_library(water, name) -> None:
     system.model, system.tolerance = name.upper(), 0.01
     reference = api.from_data(system, api.MopacState())
     assert found.energy == pytest.approx(reference.heat * ase.units.kcal / ase.units.mol, abs=1e-6)
+
+
+def test_mopac_costs_no_more_some_seconds_after_its_first_call() -> None:
+    script = """
+import resource, time
+import ase.build
+from idle_md.label.calculation import calculate
+from idle_md.label.levels import find_level
+level, water = find_level("pm6"), ase.build.molecule("H2O")
+first = calculate(level, water)
+time.sleep(4)
+before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+second = calculate(level, water)
+seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+print(second.energy == first.energy, seconds)
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    same, seconds = printed.stdout.split()
+    assert same == "True"
+    assert 0 < float(seconds) < 0.1  # 0.24 in a process that called the library before
 
 
 @pytest.mark.skipif(shutil.which("mopac") is None, reason="the program mopac is not installed")

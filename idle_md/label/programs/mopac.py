@@ -1,6 +1,7 @@
 """Semi-empirical PM6 and PM7 by MOPAC's library."""
 
 import importlib.metadata
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -47,8 +48,24 @@ class Mopac:
         with tempfile.TemporaryDirectory(prefix="idle_md-mopac-") as folder:
             job = Path(folder) / "job.mop"
             job.write_text(f"{keywords}\n\n\n{_geometry(atoms)}")
-            api.from_file(str(job))
+            _run(job)
             return _result(job, len(atoms))
+
+
+def _run(job: Path) -> None:
+    """Run an input file, in a child process.
+
+    Once some seconds have passed since its first call in a process, the library starts every call
+    with a delay loop of 0.2 CPU seconds; in a child of a process that never called it, each call is
+    the first. What it writes says whether it went well.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            api.from_file(str(job))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
 
 
 def _geometry(atoms: Atoms) -> str:

@@ -13,9 +13,9 @@ from idle_md.train import parse_config, train
 
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Methanol and methylamine of chno-mini, all labels and roles."""
-    store = load("chno-mini")
-    chosen = np.isin(store.group, ["methanol", "methylamine"])
+    """Dynamics of methanol and methylamine of chno-mini, all roles."""
+    store = load("chno-mini", ["gfn2", "wb97x", "ccsdt"])
+    chosen = np.isin(store.group, ["methanol", "methylamine"]) & (store.info["sampling"] == "")
     path = tmp_path_factory.mktemp("data") / "small.h5"
     store.select(np.flatnonzero(chosen)).write(path)
     return path

@@ -1,20 +1,14 @@
-"""The native operators on malformed inputs: they raise or answer and never end the process."""
-
-import random
-import time
+"""The native operators on malformed inputs: each is an error that names it."""
 
 import pytest
 import torch
-from torch import Tensor
 
 from idle_md.deploy import load
-from tests.plugins.systems import CUTOFF, ELEMENTS, random_system
+from tests.plugins.systems import CUTOFF, random_system
 
 
 @pytest.mark.usefixtures("ops")
 class TestBadInput:
-    """Whatever the operator is given, it raises or answers; it never ends the process."""
-
     @pytest.fixture(scope="class")
     @classmethod
     def call(cls, ops, model_file):
@@ -92,25 +86,6 @@ class TestBadInput:
         with pytest.raises((ValueError, RuntimeError), match="cutoff"):
             torch.classes.idle_md.PaiNN(dict(gradient.named_buffers()), cutoff, True, False)
 
-    def test_twenty_thousand_random_inputs(self, call, good) -> None:
-        rng, answered, began = random.Random(0), 0, time.monotonic()
-        for _ in range(20_000):
-            inputs = list(good)
-            for _ in range(rng.randint(1, 2)):
-                position = rng.randrange(4)
-                inputs[position] = mutated(inputs[position], rng)
-            try:
-                energies, gradients = call(*inputs)
-            except (ValueError, TypeError, RuntimeError):
-                continue
-            answered += 1
-            assert energies.shape == inputs[0].shape
-            assert gradients.shape == inputs[2].shape
-            if set(inputs[0].tolist()) <= set(ELEMENTS):  # another one gives NaN, as it should
-                assert bool(gradients.isfinite().all())
-        assert 1_000 < answered < 19_000
-        assert time.monotonic() - began < 120
-
 
 @pytest.mark.usefixtures("ops")
 class TestEdgeForces:
@@ -142,31 +117,3 @@ class TestEdgeForces:
         species, pairs, vectors, _ = random_system(29)
         with pytest.raises((ValueError, TypeError), match=message):
             torch.ops.idle_md.edge_forces(*change(vectors, pairs, len(species)))
-
-
-def mutated(value, rng: random.Random):
-    """Return another input, legal or not."""
-    if not isinstance(value, Tensor):
-        return rng.choice([0, 1, value, -1, 10**6, -(2**62), 2**62])
-    if value.numel() == 0 or value.dtype not in (torch.int64, torch.float32):
-        return value
-    changed = value.clone(memory_format=torch.contiguous_format)
-    flat = changed.view(-1)
-    where = rng.randrange(len(flat))
-    special = [0, 1, 2, 6, 8, -1, 99, 10**9, -(2**62)]
-    if value.is_floating_point():
-        special = [0.0, torch.nan, torch.inf, -1e30, 1e-30, 5.0, 1e-3]
-    action = rng.randrange(9)
-    if action < 4:
-        flat[where] = rng.choice(special)
-    elif action == 4:
-        return changed[rng.randrange(len(changed)) :]
-    elif action == 5:
-        return changed.flip(-1)
-    elif action == 6:
-        return changed.to(rng.choice([torch.int32, torch.float64, torch.float16, torch.bool]))
-    elif action == 7:
-        return changed[..., ::2]
-    else:
-        return changed.reshape(-1)
-    return changed

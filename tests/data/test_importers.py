@@ -430,10 +430,14 @@ def test_gradients_are_named(methanol, tmp_path) -> None:
 @pytest.mark.parametrize("level", ["gfn2", "wb97x"])
 def test_pairs_of_close_geometries_agree_with_the_forces(level) -> None:
     """Slope 1, and the force constants that molecules have, also among many molecules."""
-    store = load("chno-mini", [level])
+    every = load("chno-mini", [level])
+    found = pairs(every, level)
+    assert found.slope == pytest.approx(1, abs=0.05)
+    assert 6 < found.stiffness < 100  # as an import wants it; the closest are of hydrogen cyanide
+    store = every.select(every.info["sampling"] == "")  # without such stiff molecules
     found = pairs(store, level)
     assert found.slope == pytest.approx(1, abs=0.05)
-    assert 6 < found.stiffness < 100  # what a conversion accepts
+    assert 10 < found.stiffness < 60
     copies = store.select(np.repeat(np.flatnonzero(store.has_forces(level))[:400], 2))
     assert pairs(copies, level).slope == pytest.approx(1, abs=0.15)
 

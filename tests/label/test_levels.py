@@ -1,6 +1,8 @@
 """Labels against the programs themselves, finite differences, and what must not be labelled."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -61,17 +63,16 @@ def test_mopac_library(water, name) -> None:
 
 def test_mopac_costs_no_more_some_seconds_after_its_first_call() -> None:
     script = """
-import resource, time
+import time
 import ase.build
-from idle_md.label.calculation import calculate
+from idle_md.label.calculation import _cpu_seconds, calculate
 from idle_md.label.levels import find_level
 level, water = find_level("pm6"), ase.build.molecule("H2O")
 first = calculate(level, water)
 time.sleep(4)
-before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+before = _cpu_seconds()
 second = calculate(level, water)
-seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-print(second.energy == first.energy, seconds)
+print(second.energy == first.energy, _cpu_seconds() - before)
 """
     printed = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
@@ -79,6 +80,14 @@ print(second.energy == first.energy, seconds)
     same, seconds = printed.stdout.split()
     assert same == "True"
     assert 0 < float(seconds) < 0.1  # 0.24 in a process that called the library before
+
+
+def test_crash_of_mopac_is_a_failed_label(water, monkeypatch) -> None:
+    from idle_md.label.programs import mopac
+
+    monkeypatch.setattr(mopac.api, "from_file", lambda path: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(LabelError, match="MOPAC gave no energy and gradients: no output"):
+        calculate(find_level("pm6"), water)
 
 
 @pytest.mark.skipif(shutil.which("mopac") is None, reason="the program mopac is not installed")

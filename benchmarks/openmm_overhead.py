@@ -3,8 +3,10 @@
     python benchmarks/openmm_overhead.py [--molecules 11] [--json FILE]
 
 A step of Verlet dynamics is timed without a force, with the force, and beside it the deployed core
-alone on the same structure; all take turns. The overhead is the step with the force minus the core;
-it holds the neighbour list, the conversion of units and TorchForce itself, and OpenMM's own step.
+alone on the same structure, on OpenMM's Reference platform (which ``idle-md md`` takes for models
+on the CPU) and its CPU platform; all take turns. The overhead is the step with the force minus the
+core; it holds the neighbour list, the conversion of units and TorchForce itself, and OpenMM's own
+step.
 """
 
 import json
@@ -12,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,9 +33,11 @@ from idle_md.memory import keep_freed_memory
 
 STEP_PS = 1e-6  # nothing moves: random weights are no potential
 STEPS = 20  # in a sample
+KERNELS = ("native", "portable")
+PLATFORMS: dict[str, dict[str, str]] = {"Reference": {}, "CPU": {"Threads": "1"}}
 
 
-def stepper(atoms: Any, force: openmm.Force | None) -> Callable[[], None]:
+def stepper(atoms: Any, force: openmm.Force | None, platform: str) -> Callable[[], None]:
     """Return a function that runs steps of dynamics."""
     system = openmm.System()
     for mass in atoms.get_masses():
@@ -40,8 +45,8 @@ def stepper(atoms: Any, force: openmm.Force | None) -> Callable[[], None]:
     if force is not None:
         system.addForce(force)
     integrator = openmm.VerletIntegrator(STEP_PS)
-    platform = openmm.Platform.getPlatformByName("CPU")
-    context = openmm.Context(system, integrator, platform, {"Threads": "1"})
+    runs_on = openmm.Platform.getPlatformByName(platform)
+    context = openmm.Context(system, integrator, runs_on, PLATFORMS[platform])
     context.setPositions(atoms.positions * unit.angstrom)
 
     def run() -> None:
@@ -91,20 +96,21 @@ def main(
     torch.set_num_threads(1)
     keep_freed_memory()
     atoms = ethanol(molecules)
-    runs = {"empty step": stepper(atoms, None)}
+    runs = {f"{platform}, empty step": stepper(atoms, None, platform) for platform in PLATFORMS}
     how: Backend = backend  # type: ignore[assignment]
-    for kernels in ("native", "portable"):
+    for kernels in KERNELS:
         with tempfile.TemporaryDirectory() as folder:
             trained = potential(features, interactions, 16, 5.0)
             model = exported(trained, Path(folder), kernels)
+        runs[f"{kernels} core"] = evaluator(model, atoms)
+        for platform in PLATFORMS:
             force = create_force(model, atoms.numbers.tolist(), backend=how)
-        runs[f"{kernels}, core"] = evaluator(model, atoms)
-        runs[f"{kernels}, step"] = stepper(atoms, force)
+            runs[f"{platform}, {kernels} step"] = stepper(atoms, force, platform)
     times = measure(runs, seconds)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    for kernels in ("native", "portable"):
-        pairs = zip(times[f"{kernels}, step"], times[f"{kernels}, core"], strict=True)
-        medians[f"{kernels}, overhead"] = statistics.median(a - b for a, b in pairs)
+    for platform, kernels in product(PLATFORMS, KERNELS):
+        pairs = zip(times[f"{platform}, {kernels} step"], times[f"{kernels} core"], strict=True)
+        medians[f"{platform}, {kernels} overhead"] = statistics.median(a - b for a, b in pairs)
     title = f"{len(atoms)} atoms, PaiNN {features}x{interactions}, {backend_of(force)}, 1 thread"
     rows = Table(title=title)
     rows.add_column("")

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -27,6 +27,24 @@ def freeze(scripted: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     with _torchscript():
         frozen: torch.jit.ScriptModule = torch.jit.freeze(scripted.eval())
     return frozen
+
+
+def flatten(module: torch.nn.Module, keep: Sequence[str]) -> torch.jit.ScriptModule:
+    """Compile a module to a single function with its weights as constants.
+
+    Nothing is left of the functions that were put together. An engine that freezes a module frees
+    them, and torch 2.9 still reads their names when something raises an error in one.
+
+    Parameters
+    ----------
+    module
+        In evaluation mode.
+    keep
+        Attributes that stay.
+    """
+    with _torchscript():
+        frozen = torch.jit.freeze(script(module), list(keep))
+    return from_bytes(to_bytes(frozen))
 
 
 def to_bytes(

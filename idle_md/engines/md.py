@@ -125,7 +125,8 @@ def run_md(
     backend, kernels
         See :func:`~idle_md.engines.openmm.create_force`.
     platform
-        Name of an OpenMM platform; OpenMM's choice by default.
+        Name of an OpenMM platform. By default Reference for a model on the CPU, which is most of a
+        step, so that nothing is handed between threads and precisions; else OpenMM's choice.
     threads
         Threads of torch on the CPU; one for small systems by default.
     seed
@@ -151,6 +152,8 @@ def run_md(
     if ensemble == "npt":
         system.addForce(make_barostat(start, pressure_bar, temperature_K, seed))
     integrator = make_integrator(ensemble, temperature_K, friction_per_ps, timestep_fs, seed)
+    if platform is None and deployed.device.type == "cpu":
+        platform = "Reference"
     context = openmm.Context(system, integrator, *find_platform(platform))
     spread = None
     if spread_threshold is not None or spread_file is not None:

@@ -18,13 +18,11 @@ from torch import Tensor, nn
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.native import Kernels, find_library, load_operators
-from idle_md.deploy.torchscript import from_bytes, script, to_bytes
+from idle_md.deploy.torchscript import flatten, from_bytes, to_bytes
 from idle_md.engines.edges import edges_for
 from idle_md.engines.particles import chosen_particles, is_periodic
 from idle_md.engines.spread import SpreadError, SpreadReporter
 from idle_md.engines.torchforce import load_torch_force
-from idle_md.neighbors import LARGEST_EXTENT
-from idle_md.units import KJ_PER_MOL, NM
 
 __all__ = [
     "Backend",
@@ -36,6 +34,7 @@ __all__ = [
     "create_force",
 ]
 
+KEPT = ("metadata", "periodic")
 Backend = Literal["auto", "torchforce", "pythonforce"]
 
 logger = logging.getLogger(__name__)
@@ -68,13 +67,10 @@ class OpenMMModule(nn.Module):
         self.metadata = model.core.metadata
         self.core = model.core
         self.periodic = periodic
-        self.angstrom = NM
-        self.farthest = LARGEST_EXTENT
-        self.kj_per_mol = 1.0 / KJ_PER_MOL
-        self.edges: Any = edges_for(model)
         device = model.device
         self.numbers = nn.Buffer(torch.as_tensor(numbers, dtype=torch.int64, device=device))
-        self.atoms = nn.Buffer(torch.as_tensor(atoms, dtype=torch.int64, device=device))
+        indices = torch.as_tensor(atoms, dtype=torch.int64, device=device)
+        self.edges: Any = edges_for(model, indices)
 
     def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm.
@@ -84,24 +80,15 @@ class OpenMMModule(nn.Module):
         positions
             (N, 3) in nm, wrapped into the box or not, in any floating-point precision.
         box
-            Box vectors as rows (3, 3) in nm.
+            Box vectors as rows (3, 3) in nm; needed where the system is periodic.
         """
+        if self.periodic and box is None:
+            raise ValueError("the model sees periodic images: it needs box vectors")
         with torch.no_grad():
-            points = positions.index_select(0, self.atoms).to(torch.float64) * self.angstrom
-            if box is None:
-                cell = torch.zeros((3, 3), dtype=torch.float64, device=points.device)
-            else:
-                cell = box.to(torch.float64) * self.angstrom
-            if not self.periodic and float((points.amax(0) - points.amin(0)).max()) > self.farthest:
-                raise ValueError("the atoms have flown apart")
-            edge_index, vectors = self.edges(points, cell, self.periodic)
-            energies, gradients = self.core(self.numbers, edge_index, vectors, len(points))
-            forces = self.edges.forces(gradients, edge_index, len(points))
-            forces.mul_(self.angstrom * self.kj_per_mol)
-            everywhere = torch.zeros_like(positions)
-            everywhere.index_copy_(0, self.atoms, forces.to(positions.dtype))
-            energy = energies.sum() * self.kj_per_mol
-        return energy, everywhere
+            edge_index, vectors = self.edges(positions, box if self.periodic else None)
+            energies, gradients = self.core(self.numbers, edge_index, vectors, len(self.numbers))
+            energy, forces = self.edges.totals(energies, gradients, edge_index, positions)
+        return energy, forces
 
 
 class PythonComputation:
@@ -187,7 +174,7 @@ def create_force(
     deployed.check_elements(numbers, chosen)
     if periodic is None:
         periodic = is_periodic(topology_or_numbers)
-    module = script(OpenMMModule(deployed, numbers, chosen, periodic).eval())
+    module = flatten(OpenMMModule(deployed, numbers, chosen, periodic).eval(), KEPT)
     force = _force(module, deployed.device, backend)
     force.setUsesPeriodicBoundaryConditions(periodic)
     force.setName("idle_md")

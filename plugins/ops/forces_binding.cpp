@@ -1,55 +1,115 @@
-// torch.ops.idle_md.edge_forces: forces on atoms from the gradients of edges.
+// torch.ops.idle_md.edge_forces and particle_forces: forces from the gradients of edges.
 #include <ATen/Functions.h>
 #include <torch/library.h>
+
+#include <tuple>
+#include <vector>
+
+#include "tensors.hpp"
 
 namespace idle_md {
 namespace {
 
 using at::Tensor;
 
+// Edges of a centre mostly follow each other, so its force is summed up before it is written.
 template <class T>
 void add_edges(const int64_t* centre, const int64_t* neighbor, const T* gradients, int64_t edges, int64_t atoms,
                double* forces) {
-  for (int64_t e = 0; e < edges; ++e) {
-    const int64_t i = centre[e], j = neighbor[e];
-    TORCH_CHECK_VALUE(i >= 0 && i < atoms && j >= 0 && j < atoms, "edge ", e, " (atoms ", i, " and ", j,
-                      ") names an atom that is not there: there are ", atoms);
-    for (int k = 0; k < 3; ++k) {
-      forces[3 * i + k] += double(gradients[3 * e + k]);
-      forces[3 * j + k] -= double(gradients[3 * e + k]);
+  for (int64_t e = 0; e < edges;) {
+    const int64_t i = centre[e];
+    double x = 0.0, y = 0.0, z = 0.0;
+    for (; e < edges && centre[e] == i; ++e) {
+      const int64_t j = neighbor[e];
+      // as unsigned numbers, so that negative ones are large
+      TORCH_CHECK_VALUE(uint64_t(i) < uint64_t(atoms) && uint64_t(j) < uint64_t(atoms), "edge ", e, " (atoms ", i,
+                        " and ", j, ") names an atom that is not there: there are ", atoms);
+      const double gx = gradients[3 * e], gy = gradients[3 * e + 1], gz = gradients[3 * e + 2];
+      x += gx;
+      y += gy;
+      z += gz;
+      forces[3 * j] -= gx;
+      forces[3 * j + 1] -= gy;
+      forces[3 * j + 2] -= gz;
     }
+    forces[3 * i] += x;
+    forces[3 * i + 1] += y;
+    forces[3 * i + 2] += z;
   }
 }
 
-// f_i += g_e, f_j -= g_e: forces (atoms, 3) float64.
+// Edges that were checked and made contiguous.
+struct Edges {
+  Tensor gradients, index;
+
+  Edges(const Tensor& edge_gradients, const Tensor& edge_index) {
+    TORCH_CHECK_TYPE(edge_index.scalar_type() == at::kLong, "edge_index must be int64, not ",
+                     edge_index.scalar_type());
+    TORCH_CHECK_VALUE(edge_index.dim() == 2 && edge_index.size(0) == 2, "edge_index must be (2, E), not ",
+                      edge_index.sizes());
+    TORCH_CHECK_VALUE(edge_gradients.dim() == 2 && edge_gradients.size(1) == 3 &&
+                          edge_gradients.size(0) == edge_index.size(1),
+                      "edge_gradients must be (", edge_index.size(1), ", 3), not ", edge_gradients.sizes());
+    check_tensor("edge_gradients", edge_gradients);
+    check_tensor("edge_index", edge_index);
+    gradients = edge_gradients.contiguous();
+    index = edge_index.contiguous();
+  }
+
+  // f_i += g_e, f_j -= g_e
+  void add_to(double* forces, int64_t atoms) const {
+    const int64_t edges = index.size(1);
+    const int64_t* centre = index.const_data_ptr<int64_t>();
+    with_values("edge_gradients", gradients,
+                [&](const auto* values) { add_edges(centre, centre + edges, values, edges, atoms, forces); });
+  }
+};
+
+// Forces (atoms, 3) float64.
 Tensor edge_forces(const Tensor& edge_gradients, const Tensor& edge_index, int64_t atoms) {
-  TORCH_CHECK_TYPE(edge_index.scalar_type() == at::kLong, "edge_index must be int64, not ", edge_index.scalar_type());
-  TORCH_CHECK_VALUE(edge_index.dim() == 2 && edge_index.size(0) == 2, "edge_index must be (2, E), not ",
-                    edge_index.sizes());
-  TORCH_CHECK_VALUE(edge_gradients.dim() == 2 && edge_gradients.size(1) == 3 &&
-                        edge_gradients.size(0) == edge_index.size(1),
-                    "edge_gradients must be (", edge_index.size(1), ", 3), not ", edge_gradients.sizes());
-  TORCH_CHECK_VALUE(edge_gradients.device().is_cpu() && edge_index.device().is_cpu(),
-                    "the native operators run on the CPU");
   TORCH_CHECK_VALUE(atoms >= 0, "there cannot be ", atoms, " atoms");
-  const Tensor gradients = edge_gradients.contiguous(), pairs = edge_index.contiguous();
+  const Edges edges(edge_gradients, edge_index);
   Tensor forces = at::zeros({atoms, 3}, at::kDouble);
-  const int64_t edges = pairs.size(1);
-  const int64_t* centre = pairs.const_data_ptr<int64_t>();
-  double* out = forces.mutable_data_ptr<double>();
-  if (gradients.scalar_type() == at::kFloat)
-    add_edges(centre, centre + edges, gradients.const_data_ptr<float>(), edges, atoms, out);
-  else if (gradients.scalar_type() == at::kDouble)
-    add_edges(centre, centre + edges, gradients.const_data_ptr<double>(), edges, atoms, out);
-  else
-    TORCH_CHECK_TYPE(false, "edge_gradients are float32 or float64, not ", gradients.scalar_type());
+  edges.add_to(forces.mutable_data_ptr<double>(), atoms);
   return forces;
+}
+
+// Total energy, and forces (particles, 3) on all particles of an engine, which feel nothing where they
+// are not among the atoms; eV and eV/angstrom are multiplied by so many of the engine's units.
+std::tuple<Tensor, Tensor> particle_forces(const Tensor& atomic_energies, const Tensor& edge_gradients,
+                                           const Tensor& edge_index, const Tensor& atoms, int64_t particles,
+                                           double energy_unit, double force_unit, at::ScalarType dtype) {
+  TORCH_CHECK_VALUE(particles >= 0, "there cannot be ", particles, " particles");
+  TORCH_CHECK_VALUE(dtype == at::kFloat || dtype == at::kDouble, "forces come in torch.float32 or torch.float64");
+  const Indices chosen(atoms, particles);
+  TORCH_CHECK_VALUE(atomic_energies.dim() == 1 && atomic_energies.size(0) == chosen.count,
+                    "atomic_energies must be (", chosen.count, ",), not ", atomic_energies.sizes());
+  check_tensor("atomic_energies", atomic_energies);
+  const Edges edges(edge_gradients, edge_index);
+  double energy = 0.0;
+  with_values("atomic_energies", atomic_energies.contiguous(), [&](const auto* values) {
+    for (int64_t n = 0; n < chosen.count; ++n) energy += values[n];
+  });
+  std::vector<double> forces(3 * chosen.count, 0.0);
+  edges.add_to(forces.data(), chosen.count);
+  Tensor everywhere = at::zeros({particles, 3}, dtype);
+  const auto write = [&](auto* to) {
+    for (int64_t n = 0; n < chosen.count; ++n)
+      for (int k = 0; k < 3; ++k) to[3 * chosen[n] + k] += forces[3 * n + k] * force_unit;
+  };
+  if (dtype == at::kFloat)
+    write(everywhere.mutable_data_ptr<float>());
+  else
+    write(everywhere.mutable_data_ptr<double>());
+  return {at::scalar_tensor(energy * energy_unit, at::kDouble), everywhere};
 }
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(idle_md, m) {
   m.def("edge_forces(Tensor edge_gradients, Tensor edge_index, int atoms) -> Tensor", edge_forces);
+  m.def("particle_forces(Tensor atomic_energies, Tensor edge_gradients, Tensor edge_index, Tensor atoms, int particles, "
+        "float energy_unit, float force_unit, ScalarType dtype) -> (Tensor energy, Tensor forces)", particle_forces);
 }
 
 }  // namespace idle_md

@@ -139,9 +139,10 @@ void Search::write_part(int64_t part, const EdgeArrays& edges) const {
   for (int64_t place = part * centers_per_part; place < end_of_part(part); ++place) {
     const int64_t atom = bins_.atom(place);
     for (int64_t e = first_edge_[atom]; e < first_edge_[atom + 1]; ++e, ++key) {
-      const Vector shift = bins_.shift(atom, *key);
       edges.centers[e] = atom;
       edges.neighbors[e] = static_cast<int64_t>(*key >> 32);
+      if (edges.shifts == nullptr) continue;
+      const Vector shift = bins_.shift(atom, *key);
       for (int k = 0; k < 3; ++k) edges.shifts[3 * e + k] = shift[k];
     }
   }
@@ -161,19 +162,38 @@ void find_edges(const Atoms& atoms, double cutoff,
   search.write(allocate(search.n_edges()), parallel_for);
 }
 
-template <class Real>
-void edge_vectors(const double* positions, const EdgeArrays& edges, int64_t n_edges,
-                  Real* vectors, ParallelFor parallel_for) {
+namespace {
+
+template <bool shifted, class Real>
+void write_vectors(const double* positions, const EdgeArrays& edges, int64_t n_edges,
+                   Real* vectors, ParallelFor parallel_for) {
   for_each_part(parallel_for, parts_of(n_edges, edges_per_part), [&](int64_t part) {
     const int64_t end = std::min(n_edges, (part + 1) * edges_per_part);
-    for (int64_t e = part * edges_per_part; e < end; ++e) {
-      const double* center = positions + 3 * edges.centers[e];
-      const double* neighbor = positions + 3 * edges.neighbors[e];
-      for (int k = 0; k < 3; ++k) {
-        vectors[3 * e + k] = static_cast<Real>(neighbor[k] - center[k] + edges.shifts[3 * e + k]);
+    for (int64_t e = part * edges_per_part; e < end;) {
+      const int64_t i = edges.centers[e];
+      const double x = positions[3 * i], y = positions[3 * i + 1], z = positions[3 * i + 2];
+      for (; e < end && edges.centers[e] == i; ++e) {
+        const double* neighbor = positions + 3 * edges.neighbors[e];
+        Vector vector = {neighbor[0] - x, neighbor[1] - y, neighbor[2] - z};
+        for (int k = 0; k < 3; ++k) {
+          if constexpr (shifted) vector[k] += edges.shifts[3 * e + k];
+          vectors[3 * e + k] = static_cast<Real>(vector[k]);
+        }
       }
     }
   });
+}
+
+}  // namespace
+
+template <class Real>
+void edge_vectors(const double* positions, const EdgeArrays& edges, int64_t n_edges,
+                  Real* vectors, ParallelFor parallel_for) {
+  if (edges.shifts != nullptr) {
+    write_vectors<true>(positions, edges, n_edges, vectors, parallel_for);
+  } else {
+    write_vectors<false>(positions, edges, n_edges, vectors, parallel_for);
+  }
 }
 
 template void edge_vectors<float>(const double*, const EdgeArrays&, int64_t, float*, ParallelFor);

@@ -9,7 +9,8 @@
 
 namespace idle_md {
 
-// Where edges are written: centres and neighbours (n_edges,), lattice translations (n_edges, 3).
+// Where edges are written: centres and neighbours (n_edges,), lattice translations (n_edges, 3) or
+// null in an open system, which has none.
 struct EdgeArrays {
   int64_t* centers;
   int64_t* neighbors;

@@ -4,12 +4,15 @@
 #include <torch/custom_class.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <tuple>
 #include <utility>
 
 #include "neighbors.hpp"
+#include "tensors.hpp"
 
 namespace idle_md {
 namespace {
@@ -20,44 +23,98 @@ void torch_parallel_for(long n, void (*body)(void*, long, long), void* context) 
   at::parallel_for(0, n, 1, [=](int64_t begin, int64_t end) { body(context, begin, end); });
 }
 
-void check_tensor(const char* name, const Tensor& tensor) {
-  TORCH_CHECK_VALUE(tensor.device().is_cpu() && tensor.layout() == at::kStrided, "the ", name,
-                    " must be a dense tensor on the CPU: it is ", tensor.layout(), " on ",
-                    tensor.device());
+void check_double(const char* name, const Tensor& tensor) {
+  check_tensor(name, tensor);
   TORCH_CHECK_VALUE(tensor.scalar_type() == at::kDouble, "the ", name, " must be float64: it is ",
                     tensor.scalar_type(), ", convert it by .to(torch.float64)");
 }
 
-// Tensors that were checked and made contiguous, and the kernel's view of them.
+void check_positions(const Tensor& positions) {
+  TORCH_CHECK_VALUE(positions.dim() == 2 && positions.size(1) == 3, "positions have shape ",
+                    positions.sizes(), ": neighbour lists need (N, 3)");
+}
+
+void check_cell(const Tensor& cell) {
+  TORCH_CHECK_VALUE(cell.sizes() == at::IntArrayRef({3, 3}), "the cell has shape ", cell.sizes(),
+                    ": give three lattice vectors, (3, 3)");
+}
+
+// Positions that were checked and made contiguous, and the kernel's view of the system.
 struct System {
-  Tensor positions, cell;
+  Tensor positions;
   Atoms atoms;
 
-  System(const Tensor& given_positions, const Tensor& given_cell, const c10::List<bool>& pbc) {
-    check_tensor("positions", given_positions);
-    check_tensor("cell", given_cell);
-    TORCH_CHECK_VALUE(given_positions.dim() == 2 && given_positions.size(1) == 3,
-                      "positions have shape ", given_positions.sizes(),
-                      ": neighbour lists need (N, 3)");
-    TORCH_CHECK_VALUE(given_cell.sizes() == at::IntArrayRef({3, 3}), "the cell has shape ",
-                      given_cell.sizes(), ": give three lattice vectors, (3, 3)");
-    TORCH_CHECK_VALUE(pbc.size() == 3, "pbc has ", pbc.size(),
-                      " values: give one for each of the three lattice vectors");
-    positions = given_positions.contiguous();
-    cell = given_cell.contiguous();
+  System(Tensor contiguous, const double* cell, const std::array<bool, 3>& periodic)
+      : positions(std::move(contiguous)) {
     atoms.positions = positions.const_data_ptr<double>();
     atoms.count = positions.size(0);
-    std::memcpy(atoms.cell.data(), cell.const_data_ptr<double>(), sizeof(atoms.cell));
-    for (int k = 0; k < 3; ++k) atoms.periodic[k] = pbc[k];
+    std::memcpy(atoms.cell.data(), cell, sizeof(atoms.cell));
+    atoms.periodic = periodic;
   }
 };
 
+System in_angstrom(const Tensor& positions, const Tensor& cell, const c10::List<bool>& pbc) {
+  check_double("positions", positions);
+  check_double("cell", cell);
+  check_positions(positions);
+  check_cell(cell);
+  TORCH_CHECK_VALUE(pbc.size() == 3, "pbc has ", pbc.size(),
+                    " values: give one for each of the three lattice vectors");
+  const Tensor rows = cell.contiguous();
+  return {positions.contiguous(), rows.const_data_ptr<double>(), {pbc[0], pbc[1], pbc[2]}};
+}
+
+// As in idle_md.neighbors: what is longer has flown apart.
+constexpr double longest = 1e5, infinity = std::numeric_limits<double>::infinity();
+
+void check_extent(const double* positions, int64_t count) {
+  for (int k = 0; k < 3; ++k) {
+    double low = infinity, high = -infinity;
+    for (int64_t n = 0; n < count; ++n) {
+      low = std::min(low, positions[3 * n + k]);
+      high = std::max(high, positions[3 * n + k]);
+    }
+    TORCH_CHECK_VALUE(!(high - low > longest), "the atoms span ", high - low, " angstrom, more than ",
+                      longest, ": has the structure flown apart?");
+  }
+}
+
+// Some of an engine's particles, whose unit of length is so many angstrom.
+System of_particles(const Tensor& particles, const c10::optional<Tensor>& box, const Tensor& chosen,
+                    double angstrom) {
+  check_tensor("positions", particles);
+  check_positions(particles);
+  TORCH_CHECK_VALUE(std::isfinite(angstrom) && angstrom > 0.0,
+                    "the unit of length must be positive and finite, in angstrom: got ", angstrom);
+  std::array<double, 9> rows{};
+  if (box) {
+    check_tensor("box", *box);
+    check_cell(*box);
+    with_values("box", box->contiguous(), [&](const auto* in) {
+      for (int k = 0; k < 9; ++k) rows[k] = static_cast<double>(in[k]) * angstrom;
+    });
+  }
+  const Indices atoms(chosen, particles.size(0));
+  const Tensor source = particles.contiguous();
+  Tensor positions = at::empty({atoms.count, 3}, at::kDouble);
+  double* out = positions.mutable_data_ptr<double>();
+  with_values("positions", source, [&](const auto* in) {
+    for (int64_t n = 0; n < atoms.count; ++n) {
+      for (int k = 0; k < 3; ++k) out[3 * n + k] = static_cast<double>(in[3 * atoms[n] + k]) * angstrom;
+    }
+  });
+  const bool periodic = box.has_value();
+  if (!periodic) check_extent(out, atoms.count);
+  return {std::move(positions), rows.data(), {periodic, periodic, periodic}};
+}
+
 struct Edges {
-  Tensor index, shifts;  // (2, E) int64, (E, 3) float64
+  Tensor index, shifts;  // (2, E) int64; (E, 3) float64, none in an open system
 
   EdgeArrays arrays() const {
     int64_t* centers = index.mutable_data_ptr<int64_t>();
-    return {centers, centers + index.size(1), shifts.mutable_data_ptr<double>()};
+    double* translations = shifts.defined() ? shifts.mutable_data_ptr<double>() : nullptr;
+    return {centers, centers + index.size(1), translations};
   }
   int64_t count() const { return index.size(1); }
 };
@@ -66,7 +123,8 @@ Edges search(const Atoms& atoms, double cutoff) {
   Edges edges;
   const auto allocate = [&](int64_t n_edges) {
     edges.index = at::empty({2, n_edges}, at::kLong);
-    edges.shifts = at::empty({n_edges, 3}, at::kDouble);
+    const auto& [a, b, c] = atoms.periodic;
+    if (a || b || c) edges.shifts = at::empty({n_edges, 3}, at::kDouble);
     return edges.arrays();
   };
   find_edges(atoms, cutoff, allocate, torch_parallel_for);
@@ -86,7 +144,7 @@ void write_vectors(const Atoms& atoms, const Edges& edges, const Tensor& vectors
 
 std::tuple<Tensor, Tensor> neighbor_list(const Tensor& positions, const Tensor& cell,
                                          const c10::List<bool>& pbc, double cutoff) {
-  const System system(positions, cell, pbc);
+  const System system = in_angstrom(positions, cell, pbc);
   const Edges edges = search(system.atoms, cutoff);
   Tensor vectors = at::empty({edges.count(), 3}, at::kDouble);
   write_vectors(system.atoms, edges, vectors);
@@ -105,21 +163,16 @@ class NeighborList : public torch::CustomClassHolder {
 
   std::tuple<Tensor, Tensor> compute(const Tensor& positions, const Tensor& cell,
                                      const c10::List<bool>& pbc, at::ScalarType dtype) {
-    TORCH_CHECK_VALUE(dtype == at::kFloat || dtype == at::kDouble,
-                      "edge vectors come in torch.float32 or torch.float64");
     const c10::InferenceMode ordinary_tensors(false);  // they outlive this call
-    const System system(positions, cell, pbc);
-    List replaced;  // freed after the mutex is: to free a tensor may mean to wait for Python
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!is_current(system.atoms)) {
-      List fresh{search(system.atoms, cutoff_ + skin_), system.positions.clone(),
-                 system.atoms.cell, system.atoms.periodic};
-      replaced = std::exchange(list_, std::move(fresh));
-      ++rebuilds_;
-    }
-    reserve_vectors(dtype);
-    write_vectors(system.atoms, list_.edges, vectors_);
-    return {list_.edges.index, vectors_.detach()};
+    return edges_of(in_angstrom(positions, cell, pbc), dtype);
+  }
+
+  std::tuple<Tensor, Tensor> compute_particles(const Tensor& positions,
+                                               const c10::optional<Tensor>& box,
+                                               const Tensor& atoms, double angstrom,
+                                               at::ScalarType dtype) {
+    const c10::InferenceMode ordinary_tensors(false);
+    return edges_of(of_particles(positions, box, atoms, angstrom), dtype);
   }
 
   int64_t rebuilds() const {
@@ -136,6 +189,22 @@ class NeighborList : public torch::CustomClassHolder {
     std::array<Vector, 3> cell;
     std::array<bool, 3> periodic;
   };
+
+  std::tuple<Tensor, Tensor> edges_of(const System& system, at::ScalarType dtype) {
+    TORCH_CHECK_VALUE(dtype == at::kFloat || dtype == at::kDouble,
+                      "edge vectors come in torch.float32 or torch.float64");
+    List replaced;  // freed after the mutex is: to free a tensor may mean to wait for Python
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!is_current(system.atoms)) {
+      List fresh{search(system.atoms, cutoff_ + skin_), system.positions.clone(),
+                 system.atoms.cell, system.atoms.periodic};
+      replaced = std::exchange(list_, std::move(fresh));
+      ++rebuilds_;
+    }
+    reserve_vectors(dtype);
+    write_vectors(system.atoms, list_.edges, vectors_);
+    return {list_.edges.index, vectors_.detach()};
+  }
 
   bool is_current(const Atoms& now) const {
     if (!list_.positions.defined() || now.count != list_.positions.size(0)) return false;
@@ -179,6 +248,12 @@ TORCH_LIBRARY_FRAGMENT(idle_md, m) {
            "edge_vectors (E, 3) in the given dtype, in angstrom. Edges between the cutoff and "
            "cutoff + skin are included. No gradient flows through.",
            {torch::arg("positions"), torch::arg("cell"), torch::arg("pbc"), torch::arg("dtype")})
+      .def("compute_particles", &NeighborList::compute_particles,
+           "The same for some particles of an engine: positions (N, 3) and box vectors (3, 3), "
+           "none where it is open, in units of so many angstrom and in either precision, and the "
+           "indices (n,) of the particles, by which atoms are numbered from 0.",
+           {torch::arg("positions"), torch::arg("box"), torch::arg("atoms"),
+            torch::arg("angstrom"), torch::arg("dtype")})
       .def("rebuilds", &NeighborList::rebuilds, "How often the list has been built.")
       .def_pickle(
           [](const c10::intrusive_ptr<NeighborList>& self) { return self->settings(); },

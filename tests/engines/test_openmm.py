@@ -185,10 +185,13 @@ def test_minimizer_can_report(model, backend) -> None:
     assert reporter.energies[-1] < reporter.energies[0]
 
 
-def test_exploded_system_is_an_error_and_not_a_crash(model, backend) -> None:
-    context = context_of(create_force(model, NUMBERS, backend=backend))
+@pytest.mark.parametrize("kernels", ["native", "portable"])
+@pytest.mark.parametrize("where", [1e7, np.nan])
+def test_exploded_system_is_an_error_and_not_a_crash(model_file, backend, kernels, where) -> None:
+    force = create_force(model_file(), NUMBERS, backend=backend, kernels=kernels)
+    context = context_of(force)
     away = POSITIONS.copy()
-    away[0, 0] = 1e7
+    away[0, 0] = where
     with pytest.raises(openmm.OpenMMException, match="flown apart"):
         energy_and_forces(context, away)
 

@@ -71,6 +71,41 @@ def test_edge_forces() -> None:
     assert 1_000 < answered < 19_000
 
 
+def test_particles() -> None:
+    """From an engine's particles to edges and back."""
+    generator = torch.Generator().manual_seed(0)
+    positions = 6.0 * torch.rand(12, 3, generator=generator, dtype=torch.float64)
+    good = [positions, 6.0 * torch.eye(3), torch.tensor([3, 1, 11, 0]), 1.0]
+
+    def call(positions: Tensor, box: Tensor, atoms: Tensor, angstrom: float) -> Any:
+        kept = torch.classes.idle_md.NeighborList(4.0, 0.5)
+        kept.compute_particles(positions, box, atoms, angstrom, torch.float32)
+        return kept.compute_particles(positions + 0.1, box, atoms, angstrom, torch.float32)
+
+    answered = 0
+    for inputs, (edge_index, vectors) in answers(call, good, 20_000):
+        answered += 1
+        assert bool(((edge_index >= 0) & (edge_index < len(inputs[2]))).all())
+        assert bool(vectors.isfinite().all())
+    assert 1_000 < answered < 19_000
+
+
+def test_particle_forces() -> None:
+    species, pairs, vectors, _ = random_system(20)
+    energies, atoms = torch.ones(len(species)), torch.arange(len(species)).flip(0)
+    good = [energies, vectors, pairs, atoms, len(atoms) + 5, 1.0]
+
+    def call(*inputs: Any) -> Any:
+        return torch.ops.idle_md.particle_forces(*inputs, 1.0, torch.float64)
+
+    answered = 0
+    for inputs, (energy, forces) in answers(call, good, 20_000):
+        answered += 1
+        assert energy.shape == ()
+        assert forces.shape == (inputs[4], 3)
+    assert 1_000 < answered < 19_000
+
+
 def answers(call: Callable[..., Any], good: list[Any], n: int) -> Iterator[tuple[list[Any], Any]]:
     """Inputs that an operator has an answer to, and the answers, of ``n`` random ones."""
     rng, began = random.Random(0), time.monotonic()

@@ -14,9 +14,6 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import ase
-import ase.build
-import numpy as np
 import torch
 import typer
 from rich.console import Console
@@ -24,6 +21,7 @@ from rich.table import Table
 
 from idle_md.deploy import DeployedModel, describe, extract, load, save
 from idle_md.deploy.timing import Comparison, Ratio, compare_inference
+from idle_md.engines.bench import ethanol
 from idle_md.files import replacing
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import PaiNN, Potential
@@ -67,18 +65,6 @@ def random_models(features: int, interactions: int) -> tuple[DeployedModel, Depl
             save(extract(potential, "high"), path, describe(potential, "high"))
             models.append(load(path))
     return models[0], models[1]
-
-
-def ethanol(n_molecules: int) -> ase.Atoms:
-    """Return molecules on a cubic grid, about as dense as the liquid."""
-    side = int(np.ceil(n_molecules ** (1 / 3)))
-    grid = 4.6 * np.stack(np.meshgrid(*[np.arange(side)] * 3), -1).reshape(-1, 3)
-    atoms = ase.Atoms()
-    for place in grid[:n_molecules]:
-        molecule = ase.build.molecule("CH3CH2OH")  # type: ignore[no-untyped-call]
-        molecule.translate(place)
-        atoms += molecule
-    return atoms
 
 
 def table(found: Comparison) -> Table:

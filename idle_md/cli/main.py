@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from idle_md.cli import data
+from idle_md.cli import bench, data
 from idle_md.cli.adapt import adapt
 from idle_md.cli.build_plugins import build_plugins
 from idle_md.cli.doctor import doctor
@@ -29,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 model_verbs = (train, adapt, evaluate, export, info, md)
 for verb in (sample, label, grow, *model_verbs, quickstart, build_plugins, doctor):
     app.command()(verb)
@@ -56,12 +57,12 @@ def main() -> None:
     """Run the `idle-md` command; bad input ends it with one line on stderr and exit code 1."""
     try:
         app()
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ImportError) as error:
         _print_error(error)
         sys.exit(1)
 
 
-def _print_error(error: ValueError | OSError | ModuleNotFoundError) -> None:
+def _print_error(error: ValueError | OSError | ImportError) -> None:
     from rich.console import Console
     from rich.text import Text
 

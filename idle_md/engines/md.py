@@ -1,9 +1,7 @@
 """Molecular dynamics with a deployed model in OpenMM."""
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,27 +9,27 @@ import ase
 import numpy as np
 import openmm
 import torch
-from ase.cell import Cell
 from numpy.typing import NDArray
-from openmm import unit
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.native import Kernels
-from idle_md.engines.openmm import Backend, SpreadReporter, backend_of, create_force
+from idle_md.engines.bonds import find_bonds
+from idle_md.engines.checkpoint import read_checkpoint
+from idle_md.engines.guard import GuardReporter
+from idle_md.engines.mixed import Surroundings
+from idle_md.engines.openmm import Backend, SpreadReporter, backend_of
+from idle_md.engines.prepare import checkpoint_of, frames_of, initialize, set_up, warm_up
+from idle_md.engines.reports import Progress, Reports
 from idle_md.engines.system import (
     Ensemble,
     find_platform,
     make_barostat,
     make_integrator,
-    make_system,
-    openmm_seed,
+    repartition_mass,
+    standard_form,
 )
-from idle_md.engines.trajectory import Writer, writing_trajectory
+from idle_md.engines.trajectory import Frames
 from idle_md.memory import keep_freed_memory
-from idle_md.units import KJ_PER_MOL
-
-Progress = Callable[[int, float], None]
-"""Called with the number of steps done and the speed so far in ns/day."""
 
 SMALL = 100
 """Up to this many atoms a second thread costs more than it gains."""
@@ -46,7 +44,7 @@ class MDResult:
     backend, platform
         How OpenMM ran the model.
     steps, ns_per_day
-        Length, and speed with reports included.
+        Length, without what a restart file had behind it, and speed with reports included.
     times_ps, potential_ev, kinetic_ev
         Reports (n,), the first of them before the first step.
     nve_drift_mev_per_atom_per_ps
@@ -82,10 +80,16 @@ def run_md(
     interval: int = 100,
     friction_per_ps: float = 1.0,
     pressure_bar: float = 1.0,
+    hydrogen_mass: float | None = None,
     minimize: bool = False,
     trajectory: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_interval: int | None = None,
+    restart: str | Path | None = None,
+    max_stretch: float | None = None,
     spread_threshold: float | None = None,
     spread_file: str | Path | None = None,
+    surroundings: Surroundings | None = None,
     backend: Backend = "auto",
     kernels: Kernels = "auto",
     platform: str | None = None,
@@ -95,7 +99,10 @@ def run_md(
 ) -> MDResult:
     """Run molecular dynamics of a structure in OpenMM.
 
-    The process keeps freed memory from then on, see
+    The start is checked, see :func:`~idle_md.engines.preflight.check_start`, and so is every
+    report, see :class:`~idle_md.engines.guard.GuardReporter`: a run that breaks leaves its last
+    good structure in ``NAME.last_good.xyz`` beside the trajectory or the checkpoint, or in the
+    current folder. The process keeps freed memory from then on, see
     :func:`~idle_md.memory.keep_freed_memory`.
 
     Parameters
@@ -104,29 +111,47 @@ def run_md(
         A deployed model, or the path of one.
     atoms
         Start; periodic in all directions or in none. A periodic cell is turned and reduced to the
-        lower triangular form that OpenMM needs.
+        lower triangular form that OpenMM needs. On a restart, the start of the first run.
     ensemble
         ``"nve"`` (leapfrog Verlet), ``"nvt"`` (middle-scheme Langevin) or ``"npt"`` (the same and
         a Monte Carlo barostat).
     temperature_K
         Of the initial velocities and of the thermostat.
     timestep_fs, steps, interval
-        Length of a step, number of steps, and steps between two reports or frames.
+        Length of a step, number of steps to do, and steps between two reports or frames.
     friction_per_ps, pressure_bar
         Of the thermostat and of the barostat.
+    hydrogen_mass
+        Mass of hydrogen in amu, taken from the atoms that they are bonded to, see
+        :func:`~idle_md.engines.system.repartition_mass`.
     minimize
         Relax the start first.
     trajectory
-        Where to write frames, see :func:`~idle_md.engines.trajectory.writing_trajectory`.
+        Where to write frames, see :func:`~idle_md.engines.trajectory.writing_trajectory`; there
+        must be no such file, but a restart appends to the one that its checkpoint belongs to.
+    checkpoint, checkpoint_interval
+        Where to write a restart file, OpenMM's State as XML, and how often, a multiple of
+        ``interval`` and ``interval`` by default; and at the end.
+    restart
+        Go on from such a file: with its positions, velocities, box, time and step, but with the
+        settings given here. NVE goes on as if it had not stopped; thermostat and barostat draw new
+        random numbers.
+    max_stretch
+        Longest bond that the run goes on with, in sums of covalent radii, for example 2; None, the
+        default, allows reactions and diffusion.
     spread_threshold, spread_file
         Of a committee: the largest spread of a force in eV/angstrom that the run goes on with,
         checked at every report, and the file with the spread of every report, ``spread.csv`` if
         there is only a threshold; see :class:`~idle_md.engines.spread.SpreadReporter`.
+    surroundings
+        What a force field describes, where the model describes a part alone. Needs the model's
+        path, and openmmml.
     backend, kernels
         See :func:`~idle_md.engines.openmm.create_force`.
     platform
-        Name of an OpenMM platform. By default Reference for a model on the CPU, which is most of a
-        step, so that nothing is handed between threads and precisions; else OpenMM's choice.
+        Name of an OpenMM platform. By default Reference for a model on the CPU that is the only
+        force, which is most of a step, so that nothing is handed between threads and precisions;
+        else OpenMM's choice.
     threads
         Threads of torch on the CPU; one for small systems by default.
     seed
@@ -137,41 +162,65 @@ def run_md(
     Raises
     ------
     ValueError
-        If the model does not know an element, the ensemble does not fit the structure, there is no
-        such platform, or the dynamics becomes unstable; if a spread is asked of a model that is no
-        committee.
+        If the model does not know an element, the ensemble or the restart file does not fit the
+        structure, there is no such platform, or a spread is asked of a model that is no committee.
+    FileExistsError
+        If there is a trajectory of that name that is not appended to.
+    UnstableError
+        If the dynamics becomes unstable.
     SpreadError
         If the members disagree by more than ``spread_threshold``.
     """
     keep_freed_memory()
+    if restart is not None and minimize:
+        raise ValueError("a restart goes on from where it was: leave minimize out")
     deployed = model if isinstance(model, DeployedModel) else load(model, kernels=kernels)
-    start = standard_form(atoms)
-    periodic = bool(start.pbc.all())
-    force = create_force(deployed, start.numbers, backend=backend, periodic=periodic)
-    system = make_system(start, force)
+    start = standard_form(atoms) if surroundings is None else atoms.copy()
+    saved = None if restart is None else read_checkpoint(restart)
+    first = 0 if saved is None else saved.state.getStepCount()
+    setup = set_up(model, deployed, atoms, start, saved, surroundings, backend, kernels)
+    if hydrogen_mass is not None:
+        bonds = find_bonds(start) if surroundings is None else surroundings.bonds
+        repartition_mass(setup.system, start.numbers, bonds, hydrogen_mass)
     if ensemble == "npt":
-        system.addForce(make_barostat(start, pressure_bar, temperature_K, seed))
-    integrator = make_integrator(ensemble, temperature_K, friction_per_ps, timestep_fs, seed)
-    if platform is None and deployed.device.type == "cpu":
+        barostat = make_barostat(start, pressure_bar, temperature_K, seed + first)
+        setup.system.addForce(barostat)
+    integrator = make_integrator(
+        ensemble, temperature_K, friction_per_ps, timestep_fs, seed + first
+    )
+    if platform is None and surroundings is None and deployed.device.type == "cpu":
         platform = "Reference"
-    context = openmm.Context(system, integrator, *find_platform(platform))
-    spread = None
+    context = openmm.Context(setup.system, integrator, *find_platform(platform))
+    beside = trajectory or checkpoint
+    frame = Path(beside).with_suffix(".last_good.xyz") if beside else Path("last_good.xyz")
+    reports = Reports(context, GuardReporter(frame, interval, start, max_stretch))
     if spread_threshold is not None or spread_file is not None:
-        spread = SpreadReporter(
+        reports.spread = SpreadReporter(
             spread_file or "spread.csv",
             interval,
             deployed,
             start.numbers,
-            periodic=periodic,
+            atoms=setup.atoms,
+            periodic=bool(start.pbc.all()),
             threshold=spread_threshold,
         )
-    frames = writing_trajectory(trajectory, interval * timestep_fs) if trajectory else nullcontext()
-    with _torch_threads(threads, len(start)), frames as write:
-        _initialize(context, start, temperature_K, minimize, seed)
-        reports = _Reports(context, start, write, spread)
-        speed = _integrate(integrator, reports, steps, interval, timestep_fs, progress)
+    if checkpoint is not None:
+        reports.checkpoint = checkpoint_of(
+            checkpoint, checkpoint_interval, interval, start, trajectory
+        )
+    topology = None if surroundings is None else surroundings.topology
+    frames = frames_of(trajectory, Frames(timestep_fs, interval, first, topology), saved, reports)
+    with _torch_threads(threads, len(setup.atoms)), frames as reports.write:
+        if saved is None:
+            initialize(context, start, temperature_K, minimize, seed)
+        else:
+            saved.restore(context)
+            reports.guard.good, reports.guard.step = saved.placed(start), first
+        warm_up(context)
+        reports.record(write=reports.frames == 0)
+        speed = reports.run(steps, interval, timestep_fs, progress)
     return MDResult(
-        backend=backend_of(force),
+        backend=backend_of(setup.force),
         platform=context.getPlatform().getName(),
         steps=steps,
         ns_per_day=speed,
@@ -183,31 +232,6 @@ def run_md(
     )
 
 
-def standard_form(atoms: ase.Atoms) -> ase.Atoms:
-    """Return a copy in the frame that OpenMM needs, with its cell lower triangular and reduced.
-
-    Raises
-    ------
-    ValueError
-        If some directions are periodic and others are not.
-    """
-    if not atoms.pbc.any():
-        return ase.Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses())
-    if not atoms.pbc.all():
-        raise ValueError(
-            f"periodic along {atoms.pbc.tolist()}: OpenMM wants all directions or none"
-        )
-    lattice = atoms.cell.array.copy()
-    if np.linalg.det(lattice) < 0:
-        lattice[2] *= -1  # the same lattice, right-handed: turned below instead of mirrored
-    cell, rotation = map(np.array, Cell(lattice).standard_form())
-    cell[2] -= cell[1] * np.round(cell[2, 1] / cell[1, 1])
-    cell[2] -= cell[0] * np.round(cell[2, 0] / cell[0, 0])
-    cell[1] -= cell[0] * np.round(cell[1, 0] / cell[0, 0])
-    positions = atoms.positions @ rotation.T
-    return ase.Atoms(atoms.numbers, positions, masses=atoms.get_masses(), cell=cell, pbc=True)
-
-
 @contextmanager
 def _torch_threads(threads: int | None, n_atoms: int) -> Iterator[None]:
     before = torch.get_num_threads()
@@ -216,89 +240,3 @@ def _torch_threads(threads: int | None, n_atoms: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _initialize(
-    context: openmm.Context, atoms: ase.Atoms, temperature_K: float, minimize: bool, seed: int
-) -> None:
-    context.setPositions(atoms.positions * unit.angstrom)
-    if minimize:
-        openmm.LocalEnergyMinimizer.minimize(context)
-    context.setVelocitiesToTemperature(temperature_K, openmm_seed(seed))
-    state = context.getState(velocities=True)
-    velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
-    masses = atoms.get_masses()
-    context.setVelocities(velocities - masses @ velocities / masses.sum())
-    for _ in range(3):  # TorchScript optimises itself during the first evaluations
-        context.getState(forces=True)
-
-
-class _Reports:
-    """Energies in eV, the structure and the spread of a committee at regular steps."""
-
-    def __init__(
-        self,
-        context: openmm.Context,
-        atoms: ase.Atoms,
-        write: Writer | None,
-        spread: SpreadReporter | None,
-    ) -> None:
-        self.context = context
-        self.spread = spread
-        self.atoms: ase.Atoms = atoms.copy()
-        self.write = write
-        self.times: list[float] = []
-        self.potential: list[float] = []
-        self.kinetic: list[float] = []
-        self.record()
-
-    def record(self) -> None:
-        state = self.context.getState(energy=True, positions=True)
-        kj_per_mol = unit.kilojoule_per_mole
-        self.times.append(state.getTime().value_in_unit(unit.picosecond))
-        self.potential.append(state.getPotentialEnergy().value_in_unit(kj_per_mol) * KJ_PER_MOL)
-        self.kinetic.append(state.getKineticEnergy().value_in_unit(kj_per_mol) * KJ_PER_MOL)
-        if not math.isfinite(self.potential[-1] + self.kinetic[-1]):
-            raise openmm.OpenMMException("the energy is not a number")
-        self.atoms.positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-        if self.atoms.pbc.all():
-            self.atoms.cell = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom)
-        if self.write is not None:
-            self.atoms.info = {"time_ps": self.times[-1], "potential_ev": self.potential[-1]}
-            self.write(self.atoms)
-        if self.spread is not None:
-            self.spread.report(None, state)
-
-    def drift(self) -> float:
-        """Return the slope of the total energy per atom in meV/ps."""
-        total = np.array(self.potential) + np.array(self.kinetic)
-        return 1e3 * float(np.polyfit(self.times, total, 1)[0]) / len(self.atoms)
-
-
-def _integrate(
-    integrator: openmm.Integrator,
-    reports: _Reports,
-    steps: int,
-    interval: int,
-    timestep_fs: float,
-    progress: Progress | None,
-) -> float:
-    """Run, and return the speed in ns/day."""
-    began = time.perf_counter()
-    done, speed = 0, 0.0
-    while done < steps:
-        block = min(interval, steps - done)
-        try:
-            integrator.step(block)
-            reports.record()
-        except openmm.OpenMMException as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ValueError(
-                f"the dynamics became unstable between steps {done} and {done + block} ({reason}): "
-                "start from a relaxed structure (minimize), or take a shorter timestep"
-            ) from error
-        done += block
-        speed = done * timestep_fs * 1e-6 / (time.perf_counter() - began) * 86400
-        if progress is not None:
-            progress(done, speed)
-    return speed

@@ -6,26 +6,27 @@ System that holds one of them from XML.
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from openmm import Force, PythonForce, State, app, unit
+from openmm import CustomCVForce, Force, PythonForce, State, app, unit
 from torch import Tensor, nn
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.native import Kernels, find_library, load_operators
 from idle_md.deploy.torchscript import flatten, from_bytes, to_bytes
-from idle_md.engines.edges import edges_for
+from idle_md.engines.backends import Backend, choose, force_class, why_not
+from idle_md.engines.edges import Neighbors, edges_for
 from idle_md.engines.particles import chosen_particles, is_periodic
 from idle_md.engines.spread import SpreadError, SpreadReporter
-from idle_md.engines.torchforce import load_torch_force
 
 __all__ = [
     "Backend",
+    "Neighbors",
     "OpenMMModule",
     "PythonComputation",
     "SpreadError",
@@ -35,14 +36,40 @@ __all__ = [
 ]
 
 KEPT = ("metadata", "periodic")
-Backend = Literal["auto", "torchforce", "pythonforce"]
+SCALED = "model"
+"""Name of the collective variable that a scaled force multiplies."""
 
 logger = logging.getLogger(__name__)
 
-with suppress(ImportError):
-    load_torch_force()  # so that a TorchForce can be read from XML
+if why_not("torchforce") is None:
+    force_class("torchforce")  # so that a TorchForce can be read from XML
 if find_library() is not None:
     load_operators()  # and what is in it
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """How a model is attached to a System.
+
+    Attributes
+    ----------
+    numbers, atoms
+        Atomic numbers (n,) of the particles that the model describes, and their indices (n,) among
+        all particles.
+    periodic
+        Whether box vectors are given and used.
+    neighbors
+        How edges are found.
+    """
+
+    numbers: list[int]
+    atoms: list[int]
+    periodic: bool
+    neighbors: Neighbors = "auto"
+
+    def script(self, model: DeployedModel) -> torch.jit.ScriptModule:
+        """Return what an engine runs."""
+        return flatten(OpenMMModule(model, self).eval(), KEPT)
 
 
 class OpenMMModule(nn.Module):
@@ -52,25 +79,20 @@ class OpenMMModule(nn.Module):
     ----------
     model
         The deployed model.
-    numbers
-        Atomic numbers (n,) of the particles that the model describes.
-    atoms
-        Their indices among all particles (n,).
-    periodic
-        Whether box vectors are given and used.
+    attachment
+        The particles.
     """
 
-    def __init__(
-        self, model: DeployedModel, numbers: Sequence[int], atoms: Sequence[int], periodic: bool
-    ) -> None:
+    def __init__(self, model: DeployedModel, attachment: Attachment) -> None:
         super().__init__()
         self.metadata = model.core.metadata
         self.core = model.core
-        self.periodic = periodic
+        self.periodic = attachment.periodic
         device = model.device
-        self.numbers = nn.Buffer(torch.as_tensor(numbers, dtype=torch.int64, device=device))
-        indices = torch.as_tensor(atoms, dtype=torch.int64, device=device)
-        self.edges: Any = edges_for(model, indices)
+        numbers = torch.as_tensor(attachment.numbers, dtype=torch.int64, device=device)
+        atoms = torch.as_tensor(attachment.atoms, dtype=torch.int64, device=device)
+        self.numbers = nn.Buffer(numbers)
+        self.edges: Any = edges_for(model, atoms, attachment.periodic, attachment.neighbors)
 
     def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm.
@@ -94,6 +116,9 @@ class OpenMMModule(nn.Module):
 class PythonComputation:
     """The function of a PythonForce; pickles into a System's XML with the model inside it.
 
+    What is in a pickle becomes a module when it is first called: OpenMM crashes where an error is
+    raised while it reads XML.
+
     Parameters
     ----------
     module
@@ -105,30 +130,68 @@ class PythonComputation:
     def __init__(self, module: torch.jit.ScriptModule, device: torch.device) -> None:
         self.content = to_bytes(module)
         self.device = str(device)
-        self._prepare()
-
-    def _prepare(self) -> None:
-        self.module = from_bytes(self.content, self.device)
+        self.periodic: bool = module.periodic
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"content": self.content, "device": self.device}
+        return {key: value for key, value in vars(self).items() if key != "module"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.content, self.device = state["content"], state["device"]
-        self._prepare()
+    @cached_property
+    def module(self) -> torch.jit.ScriptModule:
+        """What is called."""
+        return from_bytes(self.content, self.device)
 
-    def __call__(self, state: State) -> tuple[float, NDArray[np.float64]]:
-        """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm of a State."""
-        inputs = [self._tensor(state.getPositions(asNumpy=True))]
-        if self.module.periodic:
-            inputs.append(self._tensor(state.getPeriodicBoxVectors(asNumpy=True)))
-        with torch.no_grad():
-            energy, forces = self.module(*inputs)
-        return float(energy), forces.cpu().numpy()
+    def __call__(self, state: State, positions: Tensor | None = None) -> tuple[Any, Any]:
+        """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm of a State.
 
-    def _tensor(self, quantity: unit.Quantity) -> Tensor:
-        values = np.asarray(quantity.value_in_unit(unit.nanometer))
-        return torch.as_tensor(values, device=self.device)
+        As arrays, or as tensors where the positions (N, 3) in nm are given as one, which is what a
+        PythonTorchForce does.
+        """
+        as_tensor = positions is not None
+        if positions is None:
+            positions = _tensor(state.getPositions(asNumpy=True))
+        inputs = [positions.to(self.device)]
+        if self.periodic:
+            inputs.append(_tensor(state.getPeriodicBoxVectors(asNumpy=True)).to(self.device))
+        energy, forces = self.module.forward(*inputs)
+        if as_tensor:
+            return energy, forces.to(positions.device)
+        return energy.item(), forces.cpu().numpy()
+
+
+def _tensor(quantity: unit.Quantity) -> Tensor:
+    """Return what is in nm, as a State gives it: asking for the unit takes longer than the rest."""
+    return torch.from_numpy(np.asarray(quantity._value))
+
+
+class FileComputation(PythonComputation):
+    """The same, but what pickles into the XML is the path of the model's file and its hash.
+
+    Parameters
+    ----------
+    path
+        The deployed model.
+    model
+        What was loaded from the path.
+    attachment
+        The particles.
+    """
+
+    def __init__(self, path: Path, model: DeployedModel, attachment: Attachment) -> None:
+        self.path, self.sha256 = str(path.resolve()), model.metadata.content_sha256
+        self.device = str(model.device)
+        self.kernels: Any = model.kernels
+        self.attachment, self.periodic = attachment, attachment.periodic
+
+    @cached_property
+    def module(self) -> torch.jit.ScriptModule:
+        """What is called."""
+        model = load(self.path, device=self.device, kernels=self.kernels)
+        if model.metadata.content_sha256 != self.sha256:
+            raise ValueError(
+                f"{self.path} is another model than the one that this System was written with: put "
+                "that one back, or make the force anew"
+            )
+        return self.attachment.script(model)
 
 
 def create_force(
@@ -138,6 +201,9 @@ def create_force(
     backend: Backend = "auto",
     periodic: bool | None = None,
     kernels: Kernels = "auto",
+    neighbors: Neighbors = "auto",
+    scale: str | None = None,
+    embed: bool = True,
 ) -> Force:
     """Return an OpenMM force that runs a deployed model.
 
@@ -151,22 +217,33 @@ def create_force(
         Indices of the particles that the model describes, all by default. The others feel nothing
         of this force.
     backend
-        ``"torchforce"`` runs in C++ and needs openmmtorch; ``"pythonforce"`` needs OpenMM alone;
-        ``"auto"`` takes the first where it can be imported. A log line says which.
+        ``"torchforce"`` runs in C++ and needs openmmtorch; ``"pythontorchforce"`` comes with newer
+        openmmtorch; ``"pythonforce"`` needs OpenMM alone; ``"auto"`` takes the first that works.
+        A log line says which and why.
     periodic
         Whether the model sees periodic images. By default a topology with box vectors is
         periodic, plain numbers are not.
     kernels
         For a model that is given as a path, see :func:`idle_md.deploy.load`. A System with native
         operators in it can be read from XML only where they are built.
+    neighbors
+        ``"native"``: this project's list with a skin, on the CPU. ``"vesin"``: anew every step.
+        ``"torch"``: all pairs, for small open systems. ``"auto"``: the fastest.
+    scale
+        Name of a global parameter, 1 by default, that the energy is multiplied by; the derivative
+        by it is the model's energy, reference energies included, and can be had from the Context.
+    embed
+        False has a System's XML name the file of the model, which is checked to be the same when
+        the XML is read, instead of holding the model. Backend ``"pythonforce"`` alone can do that.
 
     Raises
     ------
     ValueError
         If the model is an explicit difference, does not know an element (names elements and
-        particles), or an index is out of range or repeated.
+        particles), or an index is out of range or repeated; if ``neighbors`` does not fit the
+        system; if ``embed=False`` is asked for without a path or of another backend.
     ImportError
-        If ``backend="torchforce"`` and openmmtorch cannot be imported.
+        If a backend is asked for that does not work here.
     """
     deployed = model if isinstance(model, DeployedModel) else load(model, kernels=kernels)
     deployed.check_complete()
@@ -174,32 +251,41 @@ def create_force(
     deployed.check_elements(numbers, chosen)
     if periodic is None:
         periodic = is_periodic(topology_or_numbers)
-    module = flatten(OpenMMModule(deployed, numbers, chosen, periodic).eval(), KEPT)
-    force = _force(module, deployed.device, backend)
+    attachment = Attachment(numbers, chosen, periodic, neighbors)
+    if embed:
+        force = _force(attachment.script(deployed), deployed.device, choose(backend))
+    elif isinstance(model, DeployedModel) or backend not in ("auto", "pythonforce"):
+        raise ValueError("embed=False needs the path of a model, and backend 'pythonforce'")
+    else:
+        force = PythonForce(FileComputation(Path(model), deployed, attachment))
     force.setUsesPeriodicBoundaryConditions(periodic)
     force.setName("idle_md")
     logger.info("OpenMM runs %s through %s", deployed.metadata.fidelity, backend_of(force))
+    return force if scale is None else _scaled(force, scale)
+
+
+def _force(module: torch.jit.ScriptModule, device: torch.device, backend: str) -> Any:
+    if backend == "pythonforce":
+        return PythonForce(PythonComputation(module, device))
+    if backend == "pythontorchforce":
+        return force_class(backend)(PythonComputation(module, device))
+    force = force_class(backend)(module)
+    force.setOutputsForces(True)
     return force
 
 
-def _force(module: torch.jit.ScriptModule, device: torch.device, backend: Backend) -> Any:
-    if backend not in get_args(Backend):
-        raise ValueError(f"unknown backend {backend!r}: there are {', '.join(get_args(Backend))}")
-    if backend != "pythonforce":
-        try:
-            force = load_torch_force()(module)
-            force.setOutputsForces(True)
-            return force
-        except ImportError as error:
-            if backend == "torchforce":
-                raise ImportError(
-                    f"backend 'torchforce' cannot be used: {error}; install the versions of "
-                    "constraints/torchforce.txt, or use 'pythonforce'"
-                ) from error
-            logger.info("TorchForce cannot be used: %s", error)
-    return PythonForce(PythonComputation(module, device))
+def _scaled(force: Force, parameter: str) -> CustomCVForce:
+    scaled = CustomCVForce(f"{parameter}*{SCALED}")
+    scaled.addGlobalParameter(parameter, 1.0)
+    scaled.addCollectiveVariable(SCALED, force)
+    scaled.addEnergyParameterDerivative(parameter)
+    scaled.setName("idle_md")
+    return scaled
 
 
-def backend_of(force: Force) -> Literal["torchforce", "pythonforce"]:
+def backend_of(force: Force) -> str:
     """Return which backend a force of :func:`create_force` uses."""
-    return "pythonforce" if isinstance(force, PythonForce) else "torchforce"
+    if isinstance(force, CustomCVForce):
+        return backend_of(force.getCollectiveVariable(0))
+    name = type(force).__name__.lower()
+    return "torchforce" if name == "force" else name  # OpenMM does not know the plug-in's class

@@ -1,12 +1,44 @@
 """What OpenMM needs besides the force of a model."""
 
+import logging
 from typing import Literal
 
 import ase
+import numpy as np
 import openmm
+from ase.cell import Cell
+from numpy.typing import NDArray
 from openmm import unit
 
 Ensemble = Literal["nve", "nvt", "npt"]
+HYDROGEN = 1
+
+logger = logging.getLogger(__name__)
+
+
+def standard_form(atoms: ase.Atoms) -> ase.Atoms:
+    """Return a copy in the frame that OpenMM needs, with its cell lower triangular and reduced.
+
+    Raises
+    ------
+    ValueError
+        If some directions are periodic and others are not.
+    """
+    if not atoms.pbc.any():
+        return ase.Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses())
+    if not atoms.pbc.all():
+        raise ValueError(
+            f"periodic along {atoms.pbc.tolist()}: OpenMM wants all directions or none"
+        )
+    lattice = atoms.cell.array.copy()
+    if np.linalg.det(lattice) < 0:
+        lattice[2] *= -1  # the same lattice, right-handed: turned below instead of mirrored
+    cell, rotation = map(np.array, Cell(lattice).standard_form())
+    cell[2] -= cell[1] * np.round(cell[2, 1] / cell[1, 1])
+    cell[2] -= cell[0] * np.round(cell[2, 0] / cell[0, 0])
+    cell[1] -= cell[0] * np.round(cell[1, 0] / cell[0, 0])
+    positions = atoms.positions @ rotation.T
+    return ase.Atoms(atoms.numbers, positions, masses=atoms.get_masses(), cell=cell, pbc=True)
 
 
 def make_system(atoms: ase.Atoms, force: openmm.Force) -> openmm.System:
@@ -18,6 +50,59 @@ def make_system(atoms: ase.Atoms, force: openmm.Force) -> openmm.System:
         system.setDefaultPeriodicBoxVectors(*(atoms.cell.array * unit.angstrom))
     system.addForce(force)
     return system
+
+
+def repartition_mass(
+    system: openmm.System,
+    numbers: NDArray[np.int64],
+    bonds: NDArray[np.int64],
+    hydrogen_mass: float,
+) -> None:
+    """Make hydrogens heavier at the cost of the atoms that they are bonded to.
+
+    That slows the fastest vibrations down and allows longer timesteps; averages over positions stay
+    what they are. Hydrogens without a heavier neighbour, and those of rigid water, keep their mass.
+
+    Parameters
+    ----------
+    system
+        What is changed.
+    numbers, bonds
+        Atomic numbers (N,) of its particles, and bonds (B, 2) between them.
+    hydrogen_mass
+        New mass in amu.
+
+    Raises
+    ------
+    ValueError
+        If a heavy atom would be left with less mass than its hydrogens.
+    """
+    rigid = _rigid_hydrogens(system, numbers)
+    done = set(rigid)
+    for pair in bonds.tolist():
+        first, second = sorted(pair, key=lambda atom: int(numbers[atom]))
+        if numbers[first] != HYDROGEN or numbers[second] <= HYDROGEN or first in done:
+            continue
+        done.add(first)
+        moved = hydrogen_mass - system.getParticleMass(first)._value
+        system.setParticleMass(first, hydrogen_mass)
+        left = system.getParticleMass(second)._value - moved
+        if left < hydrogen_mass:
+            raise ValueError(
+                f"hydrogen_mass {hydrogen_mass:g} amu leaves atom {second} with {left:.3g}: take a "
+                "smaller one, 1.5 to 3 is usual"
+            )
+        system.setParticleMass(second, left)
+    logger.info("%d hydrogens have a mass of %g amu", len(done) - len(rigid), hydrogen_mass)
+
+
+def _rigid_hydrogens(system: openmm.System, numbers: NDArray[np.int64]) -> set[int]:
+    rigid: set[int] = set()
+    for constraint in range(system.getNumConstraints()):
+        first, second, _ = system.getConstraintParameters(constraint)
+        if numbers[first] == numbers[second] == HYDROGEN:
+            rigid |= {first, second}
+    return rigid
 
 
 def make_barostat(

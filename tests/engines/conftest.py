@@ -1,16 +1,12 @@
 import pytest
 
-from idle_md.engines.torchforce import load_torch_force
+from idle_md.engines.backends import why_not
 
 
 @pytest.fixture(scope="session")
 def no_torchforce() -> str:
     """Why TorchForce cannot be used here; empty where it can."""
-    try:
-        load_torch_force()
-    except ImportError as error:
-        return str(error)
-    return ""
+    return why_not("torchforce") or ""
 
 
 @pytest.fixture(scope="session", params=["torchforce", "pythonforce"])

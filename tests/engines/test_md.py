@@ -1,10 +1,15 @@
 import ase.build
+import ase.io
 import ase.units
 import numpy as np
+import openmm
 import pytest
 
 from idle_md.deploy import load
+from idle_md.engines.bonds import find_bonds
+from idle_md.engines.guard import UnstableError
 from idle_md.engines.md import run_md, standard_form
+from idle_md.engines.system import make_system, repartition_mass
 from idle_md.testing import CELL, Subject, random_structure
 
 
@@ -121,10 +126,22 @@ def test_progress_is_told(model, crystal) -> None:
     assert all(speed > 0 for _, speed in told)
 
 
-def test_exploding_run_says_when_and_what_to_do(model) -> None:
+def test_exploding_run_says_when_and_what_to_do(model, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     close = ase.Atoms("CH", [[0, 0, 0], [0.3, 0, 0]])
-    with pytest.raises(ValueError, match=r"unstable between steps \d+ and \d+ .*shorter timestep"):
+    match = r"unstable between steps \d+ and \d+ .*shorter timestep"
+    with (
+        pytest.warns(UserWarning, match=r"very close \(0 and 1, 0\.3 angstrom\)"),
+        pytest.raises(ValueError, match=match) as stop,
+    ):
         run_md(model, close, timestep_fs=1e9, steps=500, temperature_K=5000.0)
+    assert isinstance(stop.value, UnstableError)
+    assert stop.value.atoms
+    assert f"atom {stop.value.atoms[0]}" in str(stop.value)
+    assert str(stop.value.frame) in str(stop.value)
+    frame = ase.io.read(stop.value.frame)
+    assert frame.info["step"] == 0
+    np.testing.assert_allclose(frame.positions, close.positions, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -155,3 +172,47 @@ def test_slab_is_refused(model, crystal) -> None:
 def test_unknown_element_is_named_before_anything_runs(model) -> None:
     with pytest.raises(ValueError, match=r"does not know Cl \(atom 1\)"):
         run_md(model, ase.build.molecule("CH3Cl"), steps=1)
+
+
+def test_start_is_checked(model) -> None:
+    twice = ase.build.molecule("CH4") + ase.build.molecule("CH4")
+    with pytest.raises(ValueError, match=r"atoms overlap \(0 and 5, 0 angstrom"):
+        run_md(model, twice, steps=1)
+    charged = ase.build.molecule("CH4")
+    charged.info["charge"] = -1
+    with pytest.warns(UserWarning, match="charge of -1 e"):
+        run_md(model, charged, steps=1, timestep_fs=0.01)
+
+
+def test_broken_bond_stops_a_run_where_it_is_watched(model, tmp_path) -> None:
+    methane = ase.build.molecule("CH4")
+    settings = {"steps": 200, "interval": 5, "temperature_K": 1e5, "seed": 3}
+    with pytest.raises(UnstableError, match=r"bond of atoms \d and \d is .* angstrom long") as stop:
+        run_md(model, methane, max_stretch=2.0, trajectory=tmp_path / "run.xyz", **settings)
+    assert stop.value.frame == tmp_path / "run.last_good.xyz"
+    last, written = ase.io.read(stop.value.frame), ase.io.read(tmp_path / "run.part.xyz", ":")
+    np.testing.assert_allclose(last.positions, written[-1].positions, atol=1e-7)
+    assert last.info["step"] == stop.value.step - 5
+
+
+def test_heavier_hydrogens_are_slower_and_change_no_potential(model) -> None:
+    methane = ase.build.molecule("CH4")
+    settings = {"ensemble": "nve", "steps": 1, "timestep_fs": 0.01, "seed": 1}
+    light = run_md(model, methane, **settings)
+    heavy = run_md(model, methane, hydrogen_mass=3.0, **settings)
+    moved = [np.linalg.norm(r.final.positions - methane.positions, axis=1) for r in (light, heavy)]
+    assert heavy.potential_ev[0] == light.potential_ev[0]
+    assert moved[1][1:].mean() < 0.8 * moved[0][1:].mean()
+    with pytest.raises(ValueError, match=r"hydrogen_mass 6 amu leaves atom 0 with"):
+        run_md(model, methane, hydrogen_mass=6.0, **settings)
+
+
+def test_mass_is_moved_and_kept() -> None:
+    ethanol = ase.build.molecule("CH3CH2OH")
+    system = make_system(ethanol, openmm.CustomExternalForce("0"))
+    repartition_mass(system, ethanol.numbers, find_bonds(ethanol), 3.0)
+    masses = np.array([system.getParticleMass(k)._value for k in range(9)])
+    assert masses.sum() == pytest.approx(ethanol.get_masses().sum())
+    assert masses[ethanol.numbers == 1] == pytest.approx(3.0)
+    carbons_and_oxygen = ethanol.get_masses()[:3] - np.array([3, 2, 1]) * (3.0 - 1.008)
+    assert masses[:3] == pytest.approx(carbons_and_oxygen)

@@ -51,6 +51,41 @@ def test_pdb_runs(model, tmp_path) -> None:
     assert "5 steps" in result.output
 
 
+def test_run_goes_on_from_its_restart_file(model, tmp_path) -> None:
+    ase.io.write(tmp_path / "ethanol.xyz", ETHANOL)
+    command = (
+        *(model, tmp_path / "ethanol.xyz", "--timestep", 0.1, "--steps", 20, "--interval", 10),
+        *("--trajectory", tmp_path / "run.xyz", "--checkpoint", tmp_path / "run.xml"),
+        *("--hydrogen-mass", 2),
+    )
+    assert invoke(*command).exit_code == 0
+    again = invoke(*command)
+    assert again.exit_code == 1
+    assert "run.xyz exists, a trajectory: give another name" in str(again.exception)
+    result = invoke(*command, "--restart", tmp_path / "run.xml")
+    assert result.exit_code == 0, result.output
+    frames = ase.io.read(tmp_path / "run.xyz", ":")
+    assert [frame.info["step"] for frame in frames] == [0, 10, 20, 30, 40]
+    assert frames[-1].info["time_ps"] == pytest.approx(0.004)
+    assert "run.xml" in result.output
+
+
+def test_broken_bonds_stop_a_run_unless_allowed(model, tmp_path) -> None:
+    ase.io.write(tmp_path / "ethanol.xyz", ETHANOL)
+    command = (
+        *(model, tmp_path / "ethanol.xyz", "--temperature", 1e5, "--steps", 200),
+        *("--interval", 5, "--trajectory", tmp_path / "run.dcd"),
+    )
+    stopped = invoke(*command)
+    assert stopped.exit_code == 1
+    assert "angstrom long" in str(stopped.exception)
+    assert str(tmp_path / "run.last_good.xyz") in str(stopped.exception)
+    assert (tmp_path / "run.last_good.xyz").is_file()
+    (tmp_path / "run.part.dcd").unlink()
+    result = invoke(*command, "--max-stretch", 0)
+    assert result.exit_code == 0, result.output
+
+
 def test_unknown_element_is_an_error(model, tmp_path) -> None:
     ase.io.write(tmp_path / "chloromethane.xyz", ase.build.molecule("CH3Cl"))
     result = invoke(model, tmp_path / "chloromethane.xyz", "--steps", 5)

@@ -1,5 +1,6 @@
 import logging
 import pickle
+import re
 import subprocess
 import sys
 
@@ -10,12 +11,18 @@ import torch
 from openmm import app, unit
 
 from idle_md.deploy import load
-from idle_md.deploy.torchscript import script
-from idle_md.engines.openmm import OpenMMModule, PythonComputation, backend_of, create_force
+from idle_md.engines.openmm import (
+    Attachment,
+    OpenMMModule,
+    PythonComputation,
+    backend_of,
+    create_force,
+)
 from idle_md.testing import CELL, Invariants, Subject, openmm_evaluator
 from idle_md.units import KJ_PER_MOL, NM
 
 NUMBERS = [8, 6, 1, 7, 1, 1]
+WHOLE = Attachment(NUMBERS, list(range(6)), periodic=False)
 POSITIONS = 1.3 * np.array(
     [[0, 0, 0], [1, 0.1, 0], [0, 1, 0.2], [0.1, 0, 1], [1, 1, 0.1], [1.1, 0, 1]]
 )
@@ -197,7 +204,7 @@ def test_exploded_system_is_an_error_and_not_a_crash(model_file, backend, kernel
 
 
 def test_positions_in_float32_give_forces_in_float32(model) -> None:
-    module = OpenMMModule(model, NUMBERS, range(6), periodic=False)
+    module = OpenMMModule(model, WHOLE)
     energy, forces = module(torch.tensor(POSITIONS / NM, dtype=torch.float32))
     assert forces.dtype == torch.float32
     expected, expected_forces = model.evaluate(NUMBERS, POSITIONS)
@@ -208,8 +215,8 @@ def test_positions_in_float32_give_forces_in_float32(model) -> None:
 
 
 def test_computation_pickles_with_its_model(model) -> None:
-    module = script(OpenMMModule(model, NUMBERS, range(6), periodic=False).eval())
-    computation = pickle.loads(pickle.dumps(PythonComputation(module, model.device)))
+    computation = PythonComputation(WHOLE.script(model), model.device)
+    computation = pickle.loads(pickle.dumps(computation))
     context = context_of(create_force(model, NUMBERS, backend="pythonforce"))
     context.setPositions(POSITIONS / NM)
     energy, forces = computation(context.getState(positions=True))
@@ -226,17 +233,92 @@ def test_auto_takes_torchforce_where_it_can(model, no_torchforce, caplog) -> Non
     assert f"OpenMM runs high through {expected}" in caplog.text
 
 
-@pytest.mark.parametrize("failure", [ImportError("undefined symbol"), OSError("libnvrtc.so.12")])
-def test_broken_openmmtorch_falls_back(model, monkeypatch, tmp_path, caplog, failure) -> None:
-    (tmp_path / "openmmtorch.py").write_text(f"raise {failure!r}")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "openmmtorch", raising=False)
-    with caplog.at_level(logging.INFO, logger="idle_md"):
-        force = create_force(model, NUMBERS)
-    assert backend_of(force) == "pythonforce"
-    assert str(failure) in caplog.text
-    with pytest.raises(ImportError, match=rf"{failure}.*constraints/torchforce\.txt"):
-        create_force(model, NUMBERS, backend="torchforce")
+SEARCHES = ["native", "vesin", "torch"]
+
+
+@pytest.mark.parametrize("kernels", ["native", "portable"])
+@pytest.mark.parametrize("neighbors", SEARCHES)
+def test_all_ways_to_find_neighbours_agree(model_file, backend, kernels, neighbors) -> None:
+    """Of a subset in any order, unwrapped; periodic where that can be."""
+    path = model_file(dtype=torch.float64)
+    atoms = [4, 0, 3, 5]
+    numbers, moved = [NUMBERS[k] for k in atoms], POSITIONS + np.array([0, 0, 1.0])
+    for periodic in (False, True) if neighbors != "torch" else (False,):
+        moved[3] += periodic * CELL[1]
+        force = create_force(
+            path, NUMBERS, atoms, backend, periodic, kernels=kernels, neighbors=neighbors
+        )
+        context = context_of(force)
+        context.setPeriodicBoxVectors(*(CELL / NM))
+        energy, forces = energy_and_forces(context, moved)
+        expected = load(path, kernels="portable").evaluate(numbers, moved[atoms], CELL, periodic)
+        assert energy == pytest.approx(expected[0], abs=1e-8)
+        np.testing.assert_allclose(forces[atoms], expected[1], atol=1e-8)
+        assert not forces[[1, 2]].any()
+
+
+@pytest.mark.parametrize(
+    ("periodic", "neighbors", "message"),
+    [
+        (True, "torch", "'torch' is for systems that are not periodic: use 'vesin'"),
+        (False, "tree", "unknown neighbors 'tree': there are auto, native, vesin, torch"),
+    ],
+)
+def test_neighbours_that_cannot_be_found_are_errors(model, periodic, neighbors, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_force(model, NUMBERS, periodic=periodic, neighbors=neighbors)
+
+
+def test_auto_finds_neighbours_natively_unless_the_graph_is_to_be_portable(
+    model_file, caplog
+) -> None:
+    def found(kernels, **settings):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="idle_md"):
+            create_force(model_file(**settings), NUMBERS, kernels=kernels)
+        return re.search(r"neighbours are found by (\w+)", caplog.text)[1]
+
+    assert found("auto") == "native"
+    assert found("portable") == "vesin"
+    assert found("auto", name="gmnn") == "native"
+
+
+def test_scaled_energy_has_a_derivative(model, backend) -> None:
+    context = context_of(create_force(model, NUMBERS, backend=backend, scale="lambda_ml"))
+    energy, forces = energy_and_forces(context)
+    context.setParameter("lambda_ml", 0.25)
+    scaled, scaled_forces = energy_and_forces(context)
+    assert scaled == pytest.approx(0.25 * energy, rel=1e-12)
+    np.testing.assert_allclose(scaled_forces, 0.25 * forces, atol=1e-9)
+    state = context.getState(parameterDerivatives=True)
+    slope = state.getEnergyParameterDerivatives()["lambda_ml"] * KJ_PER_MOL
+    assert slope == pytest.approx((energy - scaled) / 0.75, rel=1e-10)
+    force = context.getSystem().getForce(0)
+    assert backend_of(force) == backend
+
+
+def test_xml_may_name_the_file_instead_of_holding_the_model(model_file, tmp_path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(model_file().read_bytes())
+    force = create_force(path, NUMBERS, embed=False)
+    xml = openmm.XmlSerializer.serialize(force)
+    energy, _ = energy_and_forces(context_of(force))
+    assert len(xml) < 5000
+    again, _ = energy_and_forces(context_of(openmm.XmlSerializer.deserialize(xml)))
+    assert again == energy
+    path.write_bytes(model_file(seed=1).read_bytes())
+    with pytest.raises(openmm.OpenMMException, match=r"model\.pt is another model than the one"):
+        energy_and_forces(context_of(openmm.XmlSerializer.deserialize(xml)))
+    path.unlink()
+    with pytest.raises(openmm.OpenMMException, match="no model at"):
+        energy_and_forces(context_of(openmm.XmlSerializer.deserialize(xml)))
+
+
+def test_only_a_path_with_pythonforce_can_be_named(model, model_file) -> None:
+    with pytest.raises(ValueError, match="embed=False needs the path of a model"):
+        create_force(model, NUMBERS, embed=False)
+    with pytest.raises(ValueError, match="and backend 'pythonforce'"):
+        create_force(model_file(), NUMBERS, backend="torchforce", embed=False)
 
 
 def test_unknown_elements_are_named_with_their_particles(model) -> None:
@@ -252,7 +334,7 @@ def test_unknown_elements_are_named_with_their_particles(model) -> None:
         ({"atoms": [0, -1]}, r"atoms \[-1\] are not among"),
         ({"atoms": [0, 2, 2]}, r"atoms \[2\] are given more than once"),
         ({"atoms": []}, "no atoms"),
-        ({"backend": "torch"}, "unknown backend 'torch': there are auto, torchforce, pythonforce"),
+        ({"backend": "torch"}, "unknown backend 'torch': there are auto, torchforce, python"),
     ],
 )
 def test_bad_arguments_are_errors(model, arguments, message) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from idle_md.engines.backends import Backend, choose, force_class, why_not
 from idle_md.engines.edges import Neighbors, edges_for
 from idle_md.engines.particles import chosen_particles, is_periodic
 from idle_md.engines.spread import SpreadError, SpreadReporter
+from idle_md.units import KJ_PER_MOL
 
 __all__ = [
     "Backend",
@@ -35,6 +36,7 @@ __all__ = [
     "create_force",
 ]
 
+Energy = Literal["total", "interaction"]
 KEPT = ("metadata", "periodic")
 SCALED = "model"
 """Name of the collective variable that a scaled force multiplies."""
@@ -60,12 +62,15 @@ class Attachment:
         Whether box vectors are given and used.
     neighbors
         How edges are found.
+    energy
+        With or without the reference energies.
     """
 
     numbers: list[int]
     atoms: list[int]
     periodic: bool
     neighbors: Neighbors = "auto"
+    energy: Energy = "total"
 
     def script(self, model: DeployedModel) -> torch.jit.ScriptModule:
         """Return what an engine runs."""
@@ -93,6 +98,10 @@ class OpenMMModule(nn.Module):
         atoms = torch.as_tensor(attachment.atoms, dtype=torch.int64, device=device)
         self.numbers = nn.Buffer(numbers)
         self.edges: Any = edges_for(model, atoms, attachment.periodic, attachment.neighbors)
+        self.offset = 0.0  # kJ/mol
+        if attachment.energy == "interaction":
+            references = model.metadata.reference_energies_ev
+            self.offset = sum(references[z] for z in attachment.numbers) / KJ_PER_MOL
 
     def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm.
@@ -110,6 +119,8 @@ class OpenMMModule(nn.Module):
             edge_index, vectors = self.edges(positions, box if self.periodic else None)
             energies, gradients = self.core(self.numbers, edge_index, vectors, len(self.numbers))
             energy, forces = self.edges.totals(energies, gradients, edge_index, positions)
+        if self.offset != 0.0:
+            energy = energy - self.offset
         return energy, forces
 
 
@@ -204,6 +215,7 @@ def create_force(
     neighbors: Neighbors = "auto",
     scale: str | None = None,
     embed: bool = True,
+    energy: Energy = "total",
 ) -> Force:
     """Return an OpenMM force that runs a deployed model.
 
@@ -235,6 +247,8 @@ def create_force(
     embed
         False has a System's XML name the file of the model, which is checked to be the same when
         the XML is read, instead of holding the model. Backend ``"pythonforce"`` alone can do that.
+    energy
+        ``"total"``, or ``"interaction"`` without the reference energies of the atoms.
 
     Raises
     ------
@@ -251,7 +265,9 @@ def create_force(
     deployed.check_elements(numbers, chosen)
     if periodic is None:
         periodic = is_periodic(topology_or_numbers)
-    attachment = Attachment(numbers, chosen, periodic, neighbors)
+    if energy not in get_args(Energy):
+        raise ValueError(f"unknown energy {energy!r}: there are {', '.join(get_args(Energy))}")
+    attachment = Attachment(numbers, chosen, periodic, neighbors, energy)
     if embed:
         force = _force(attachment.script(deployed), deployed.device, choose(backend))
     elif isinstance(model, DeployedModel) or backend not in ("auto", "pythonforce"):

@@ -11,6 +11,7 @@ import torch
 from openmm import app, unit
 
 from idle_md.deploy import load
+from idle_md.deploy.native import find_library
 from idle_md.engines.openmm import (
     Attachment,
     OpenMMModule,
@@ -126,6 +127,37 @@ print(context.getState(energy=True).getPotentialEnergy()._value.hex())
     found = float.fromhex(result.stdout.strip()) * KJ_PER_MOL
     assert found == pytest.approx(energy, abs=1e-9)
     assert found == pytest.approx(model.evaluate(NUMBERS, POSITIONS, CELL, True)[0], abs=1e-8)
+
+
+def test_xml_runs_without_this_package(model_file, no_torchforce, tmp_path) -> None:
+    """With openmm, torch, openmmtorch and the operators alone, and an error without these."""
+    if no_torchforce:
+        pytest.skip(no_torchforce)
+    context = context_of(create_force(model_file(), NUMBERS, backend="torchforce"))
+    energy, _ = energy_and_forces(context)
+    file = tmp_path / "system.xml"
+    file.write_text(openmm.XmlSerializer.serialize(context.getSystem()))
+
+    def run(load_library: str) -> subprocess.CompletedProcess:
+        code = f"""
+import sys
+import torch, openmm, openmmtorch
+{load_library}
+system = openmm.XmlSerializer.deserialize(open({str(file)!r}).read())
+platform = openmm.Platform.getPlatformByName("Reference")
+context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+context.setPositions({(POSITIONS / NM).tolist()})
+print(context.getState(energy=True).getPotentialEnergy()._value.hex())
+assert not any(name.startswith("idle_md") for name in sys.modules)
+"""
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    done = run(f"torch.ops.load_library({str(find_library())!r})")
+    assert float.fromhex(done.stdout.strip()) * KJ_PER_MOL == pytest.approx(energy, abs=1e-9)
+    without = run("")
+    assert without.returncode
+    assert "torch.classes.idle_md.NeighborList" in without.stderr
 
 
 def test_torchforce_works_when_openmm_is_imported_before_torch(model_file, no_torchforce) -> None:

@@ -1,0 +1,110 @@
+"""The plug-in of openmm-ml: ``MLPotential("idle-md", modelPath="model.pt")``.
+
+openmm-ml loads it whenever it is imported itself, so everything that could fail is imported when
+forces are made.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import openmm
+from openmm import app
+from openmmml.mlpotential import (  # type: ignore[import-untyped]
+    MLPotentialImpl,
+    MLPotentialImplFactory,
+)
+
+FORCE_OPTIONS = ("backend", "kernels", "neighbors")
+PRECISIONS = {"single": "float32", "double": "float64"}
+ENERGIES = {"energy": "total", "interaction_energy": "interaction"}
+OPTIONS = ("modelPath", "device", "precision", "returnEnergyType", *FORCE_OPTIONS)
+
+
+class PotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
+    """What the entry point names."""
+
+    def createImpl(self, name: str, **options: Any) -> "Potential":  # noqa: N802
+        """Return the potential of the options, see :class:`Potential`."""
+        return Potential(options)
+
+
+class Potential(MLPotentialImpl):  # type: ignore[misc]
+    """A deployed model for openmm-ml.
+
+    Parameters
+    ----------
+    options
+        Given here, or to ``createSystem`` and ``createMixedSystem``, which come first:
+        ``modelPath`` (needed), ``device`` (``"cpu"``, ``"cuda"``), ``precision`` (``"single"``,
+        ``"double"``; that of the file by default), ``returnEnergyType`` (``"energy"``, or
+        ``"interaction_energy"`` without the reference energies of the atoms), and ``backend``,
+        ``kernels`` and ``neighbors`` of :func:`idle_md.engines.openmm.create_force`.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        _check(options)
+        self.options = options
+
+    def getMLLongRange(self) -> bool:  # noqa: N802
+        """Return that nothing acts beyond the receptive field."""
+        return False
+
+    def addForces(  # noqa: N802
+        self,
+        topology: app.Topology,
+        system: openmm.System,
+        atoms: Iterable[int] | None,
+        forceGroup: int,
+        **options: Any,
+    ) -> None:
+        """Add the force of the model to a System, see :class:`Potential` for the options.
+
+        Raises
+        ------
+        ValueError
+            If an option is unknown or missing, or the model cannot describe the atoms.
+        """
+        import torch
+
+        from idle_md.deploy import load
+        from idle_md.engines.openmm import create_force
+
+        _check(options)
+        chosen = {**self.options, **options}
+        if "modelPath" not in chosen:
+            raise ValueError("which model? MLPotential('idle-md', modelPath='model.pt')")
+        precision = _named(PRECISIONS, "precision", chosen.get("precision"))
+        model = load(
+            chosen["modelPath"],
+            device=chosen.get("device", "cpu"),
+            dtype=None if precision is None else getattr(torch, precision),
+            kernels=chosen.get("kernels", "auto"),
+        )
+        has_box = topology.getPeriodicBoxVectors() is not None
+        force = create_force(
+            model,
+            topology,
+            None if atoms is None else list(atoms),
+            periodic=has_box or system.usesPeriodicBoundaryConditions(),
+            energy=_named(ENERGIES, "returnEnergyType", chosen.get("returnEnergyType")) or "total",
+            **{key: chosen[key] for key in ("backend", "neighbors") if key in chosen},
+        )
+        force.setForceGroup(forceGroup)
+        system.addForce(force)
+
+
+def _check(options: dict[str, Any]) -> None:
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]!r}: there are {', '.join(OPTIONS)}")
+
+
+def _named(values: dict[str, str], option: str, value: Any) -> Any:
+    if value is not None and value not in values:
+        raise ValueError(f"unknown {option} {value!r}: there are {', '.join(values)}")
+    return None if value is None else values[value]

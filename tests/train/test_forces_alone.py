@@ -22,7 +22,7 @@ def forces_alone(settings: dict[str, Any]) -> dict[str, Any]:
 def test_low_level_forces_improve_high_level_forces(forces_alone: dict[str, Any], tmp_path) -> None:
     """In the mean of three seeds: the checkpoint that few labels choose is a matter of luck."""
     errors: dict[str, list[float]] = {"low": [], "high": [], "alone": []}
-    forces_alone["budget"] = {"steps": 500, "validate_every": 25}
+    forces_alone["budget"] = {"steps": 700, "validate_every": 25}
     key = "force_mae_mev_per_angstrom"
     for seed in range(3):
         forces_alone |= {"seed": seed, "out": str(tmp_path / f"run-{seed}")}

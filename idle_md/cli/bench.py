@@ -34,7 +34,7 @@ def openmm(
         list[str] | None, typer.Option(help="native or portable; repeatable.")
     ] = None,
     neighbors: Annotated[
-        list[str] | None, typer.Option(help="native, vesin or torch; repeatable.")
+        list[str] | None, typer.Option(help="native, vesin, torch or nnpops; repeatable.")
     ] = None,
     timestep: Annotated[float, typer.Option(help="Timestep in fs.")] = 0.5,
     seconds: Annotated[float, typer.Option(help="For each structure.")] = 60.0,

@@ -12,14 +12,28 @@ def build_plugins(
     ] = None,
     ops: Annotated[bool, typer.Option("--ops", help="The native operators alone.")] = False,
     lammps: Annotated[bool, typer.Option("--lammps", help="The plugin for LAMMPS alone.")] = False,
+    nnpops: Annotated[
+        bool, typer.Option("--nnpops", help="NNPOps' search for neighbours alone, from --source.")
+    ] = False,
+    source: Annotated[
+        Path | None, typer.Option(help="For --nnpops: a clone of github.com/openmm/NNPOps.")
+    ] = None,
 ) -> None:
     """Compile the native operators, with which models run several times faster.
 
     And, where LAMMPS is installed, the plugin with which it runs them.
     """
-    from idle_md.deploy.build import build_lammps, build_operators, has_lammps
+    from idle_md.deploy.build import build_lammps, build_nnpops, build_operators, has_lammps
 
-    if ops or not lammps:
+    if nnpops != (source is not None):
+        raise ValueError(
+            "--nnpops and --source go together: `git clone https://github.com/openmm/NNPOps`, then "
+            "`idle-md build-plugins --nnpops --source NNPOps`"
+        )
+    is_all = not (ops or lammps or nnpops)
+    if ops or is_all:
         typer.echo(f"native operators: {build_operators(folder)}")
-    if lammps or (not ops and has_lammps()):
+    if lammps or (is_all and has_lammps()):
         typer.echo(f"plugin for LAMMPS: {build_lammps(folder)}")
+    if source is not None:
+        typer.echo(f"NNPOps: {build_nnpops(source, folder)}")

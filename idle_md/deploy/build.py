@@ -14,6 +14,8 @@ from idle_md.deploy.native import LIBRARY, places
 from idle_md.files import replacing
 
 PLUGIN = "idleplugin.so"
+NNPOPS = "libNNPOpsNeighbors.so"
+NNPOPS_SOURCES = ("neighbors.cpp", "getNeighborPairsCPU.cpp")
 SHOWN = 12  # lines of a failed compilation
 
 
@@ -69,6 +71,42 @@ def build_lammps(folder: Path | None = None) -> Path:
         return _install(built / PLUGIN, PLUGIN)
 
 
+def build_nnpops(source: Path, folder: Path | None = None) -> Path:
+    """Compile NNPOps' search for neighbours and put it beside the native operators.
+
+    For CUDA too where torch and an installed toolkit (``nvcc``) are for it.
+
+    Parameters
+    ----------
+    source
+        A clone of https://github.com/openmm/NNPOps.
+    folder
+        As in :func:`build_operators`.
+
+    Returns
+    -------
+    Path
+        The library, which :func:`idle_md.engines.nnpops.load_nnpops` finds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the source is not NNPOps, there is no CMake, or the sources were not installed.
+    OSError
+        If the compilation fails, with its last lines, or no place can be written.
+    """
+    source = source.resolve()
+    inside = source / "src" / "pytorch" / "neighbors"
+    missing = [name for name in NNPOPS_SOURCES if not (inside / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{source} is no clone of NNPOps: there is no {inside / missing[0]}; "
+            "`git clone https://github.com/openmm/NNPOps` makes one"
+        )
+    with _compiled("NNPOpsNeighbors", folder, source) as built:
+        return _install(built / NNPOPS, NNPOPS)
+
+
 def has_lammps() -> bool:
     """Return whether there is a LAMMPS that the plugin can be made for."""
     given = ("LAMMPS_SOURCE_DIR", "LAMMPS_HEADER_DIR")
@@ -76,14 +114,15 @@ def has_lammps() -> bool:
 
 
 @contextmanager
-def _compiled(target: str, folder: Path | None) -> Iterator[Path]:
+def _compiled(target: str, folder: Path | None, nnpops: Path | None = None) -> Iterator[Path]:
     """Compile one target; what comes out is in the folder that this gives, for a while."""
     cmake, source = _cmake(), _source()
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="idle_md-")))
         interpreter = f"-DPython_EXECUTABLE={sys.executable}"
-        _run(cmake, "-S", source, "-B", folder, "-DCMAKE_BUILD_TYPE=Release", interpreter)
+        clone = f"-DNNPOPS_SOURCE_DIR={nnpops or ''}"  # also to forget that of an earlier time
+        _run(cmake, "-S", source, "-B", folder, "-DCMAKE_BUILD_TYPE=Release", interpreter, clone)
         _run(cmake, "--build", folder, "--target", target, "--parallel", os.cpu_count() or 1)
         yield folder
 

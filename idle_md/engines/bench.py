@@ -105,7 +105,7 @@ def bench_openmm(
     platforms: Sequence[str] | None = None,
     backends: Sequence[Backend] = BACKENDS,
     kernels: Sequence[Kernels] = ("native", "portable"),
-    neighbors: Sequence[Neighbors] = ("native", "vesin", "torch"),
+    neighbors: Sequence[Neighbors] = ("native", "vesin", "torch", "nnpops"),
     timestep_fs: float = 0.5,
     seconds: float = 60.0,
     threads: int = 1,

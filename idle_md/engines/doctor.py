@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from idle_md.deploy.native import REMEDY, find_library, load_operators
+from idle_md.engines.nnpops import find_nnpops, load_nnpops
 
 State = Literal["ok", "missing", "note"]
 
@@ -41,6 +42,7 @@ def examine() -> list[Finding]:
         _accelerator(),
         _operators(),
         _torch_force(),
+        _nnpops(),
     ]
     for what, package, extra in (
         ("OpenMM", "openmm", "openmm"),
@@ -83,6 +85,18 @@ def _torch_force() -> Finding:
     if problem is not None:
         return Finding("TorchForce", "missing", f"{problem}; PythonForce takes its place", remedy)
     return Finding("TorchForce", "ok", f"openmmtorch {importlib.metadata.version('openmmtorch')}")
+
+
+def _nnpops() -> Finding:
+    remedy = "optional: idle-md build-plugins --nnpops --source DIR, for neighbors='nnpops'"
+    library = find_nnpops()
+    if library is None:
+        return Finding("NNPOps", "note", "not built and not installed", remedy)
+    try:
+        load_nnpops()
+    except ImportError as error:
+        return Finding("NNPOps", "note", str(error).splitlines()[0], remedy)
+    return Finding("NNPOps", "ok", str(library))
 
 
 def _package(what: str, name: str, remedy: str) -> Finding:

@@ -4,7 +4,6 @@ import logging
 from typing import Any, Literal, get_args
 
 import torch
-import vesin_torch  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from idle_md.deploy import DeployedModel
@@ -13,7 +12,7 @@ from idle_md.deploy.native import REMEDY, load_operators, why_portable
 from idle_md.neighbors import LARGEST_EXTENT
 from idle_md.units import KJ_PER_MOL, NM
 
-Neighbors = Literal["auto", "native", "vesin", "torch"]
+Neighbors = Literal["auto", "native", "vesin", "torch", "nnpops"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +86,8 @@ class VesinEdges(Edges):
 
     def __init__(self, cutoff: float, atoms: Tensor, dtype: torch.dtype) -> None:
         super().__init__(atoms, dtype)
+        import vesin_torch  # type: ignore[import-untyped]
+
         self.neighbors = vesin_torch.NeighborList(cutoff, full_list=True, sorted=True)
 
     def forward(self, positions: Tensor, box: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -173,6 +174,8 @@ def edges_for(
     ------
     ValueError
         If there is no such way to find neighbours, or it cannot be had for this system.
+    ImportError
+        If it needs NNPOps and that is not there.
     """
     if neighbors not in get_args(Neighbors):
         known = ", ".join(get_args(Neighbors))
@@ -193,6 +196,10 @@ def edges_for(
         if periodic:
             raise ValueError("neighbors 'torch' is for systems that are not periodic: use 'vesin'")
         return AllPairs(atoms, model.dtype)
+    if neighbors == "nnpops":
+        from idle_md.engines.nnpops import NNPOpsEdges
+
+        return NNPOpsEdges(cutoff, atoms, model.dtype)
     return VesinEdges(cutoff, atoms, model.dtype)
 
 

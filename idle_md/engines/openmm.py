@@ -6,6 +6,7 @@ System that holds one of them from XML.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from idle_md.deploy.native import Kernels, find_library, load_operators
 from idle_md.deploy.torchscript import flatten, from_bytes, to_bytes
 from idle_md.engines.backends import Backend, choose, force_class, why_not
 from idle_md.engines.edges import Neighbors, edges_for
+from idle_md.engines.nnpops import find_nnpops, load_nnpops
 from idle_md.engines.particles import chosen_particles, is_periodic
 from idle_md.engines.spread import SpreadError, SpreadReporter
 from idle_md.units import KJ_PER_MOL
@@ -45,8 +47,13 @@ logger = logging.getLogger(__name__)
 
 if why_not("torchforce") is None:
     force_class("torchforce")  # so that a TorchForce can be read from XML
-if find_library() is not None:
-    load_operators()  # and what is in it
+with suppress(ImportError):
+    import vesin_torch  # type: ignore[import-untyped]  # noqa: F401
+if find_library() is not None:  # and what is in it
+    load_operators()
+if find_nnpops() is not None:
+    with suppress(ImportError):
+        load_nnpops()
 
 
 @dataclass(frozen=True)
@@ -240,7 +247,8 @@ def create_force(
         operators in it can be read from XML only where they are built.
     neighbors
         ``"native"``: this project's list with a skin, on the CPU. ``"vesin"``: anew every step.
-        ``"torch"``: all pairs, for small open systems. ``"auto"``: the fastest.
+        ``"torch"``: all pairs, for small open systems. ``"nnpops"``: NNPOps' operator, where its
+        library is there. ``"auto"``: the fastest of the first three.
     scale
         Name of a global parameter, 1 by default, that the energy is multiplied by; the derivative
         by it is the model's energy, reference energies included, and can be had from the Context.
@@ -257,7 +265,7 @@ def create_force(
         particles), or an index is out of range or repeated; if ``neighbors`` does not fit the
         system; if ``embed=False`` is asked for without a path or of another backend.
     ImportError
-        If a backend is asked for that does not work here.
+        If a backend, or NNPOps, is asked for that does not work here.
     """
     deployed = model if isinstance(model, DeployedModel) else load(model, kernels=kernels)
     deployed.check_complete()

@@ -23,7 +23,7 @@ def test_every_way_is_timed_or_has_a_reason(model_file, no_torchforce) -> None:
     )
     assert (report.atoms, report.edges) == (9, 70)
     assert report.empty_ms["Reference"] > 0
-    assert len(report.timings) == 3 * 2 * 3
+    assert len(report.timings) == 3 * 2 * 4
     for timing in report.timings:
         if timing.why_not is None:
             assert timing.step_ms > timing.overhead_ms

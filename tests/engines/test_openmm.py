@@ -293,7 +293,7 @@ def test_all_ways_to_find_neighbours_agree(model_file, backend, kernels, neighbo
     ("periodic", "neighbors", "message"),
     [
         (True, "torch", "'torch' is for systems that are not periodic: use 'vesin'"),
-        (False, "tree", "unknown neighbors 'tree': there are auto, native, vesin, torch"),
+        (False, "tree", "unknown neighbors 'tree': there are auto, native, vesin, torch, nnpops"),
     ],
 )
 def test_neighbours_that_cannot_be_found_are_errors(model, periodic, neighbors, message) -> None:

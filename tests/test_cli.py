@@ -46,9 +46,12 @@ def test_help_lists_every_verb() -> None:
 
 def test_help_takes_less_than_a_cpu_second() -> None:
     run_idle_md("--help")  # byte code is compiled once
-    start = children_cpu_seconds()
-    run_idle_md("--help")
-    assert children_cpu_seconds() - start < 1.0
+    seconds = []
+    for _ in range(4):  # the least: what else the machine does adds to the others
+        start = children_cpu_seconds()
+        run_idle_md("--help")
+        seconds.append(children_cpu_seconds() - start)
+    assert min(seconds) < 1.0
 
 
 @pytest.mark.parametrize("heavy", ["torch", "openmm", "lightning", "ase", "h5py", "matplotlib"])

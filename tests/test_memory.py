@@ -12,7 +12,7 @@ from idle_md.memory import keep_freed_memory
 if sys.argv[2] == "keep":
     keep_freed_memory()
 atoms = ase.build.bulk("C", cubic=True).repeat(2)
-model = load(sys.argv[1])
+model = load(sys.argv[1], kernels="portable")  # native ones keep memory themselves
 def faults(n):
     start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(n):

@@ -172,12 +172,12 @@ def _calculate(
         for task, result in work_through(client, calculate_chunk, next_task):
             chunk: list[Geometry] = task[2]
             if result is None:
-                if len(chunk) > 1:
-                    queue.put_back(chunk)
+                if not queue.convicts(chunk):
                     continue
                 _give_up(chunk[0], folder)
                 counts[1] += 1
             else:
+                queue.done()
                 journal, outcomes, seconds = result
                 _check_visible(folder, journal)
                 queue.learn(seconds / len(chunk))
@@ -189,22 +189,45 @@ def _calculate(
 
 
 class _Queue:
-    """Geometries that wait, given out in chunks of about a second; suspects one by one."""
+    """Geometries that wait, given out in chunks of about a second; suspects one by one.
+
+    A scheduler blames a worker's death on every task that the worker held. So a geometry that
+    was given out by itself and still saw workers die is tried again in the end, when nothing
+    else runs, and only that counts.
+    """
 
     def __init__(self, plan: Sequence[Geometry]) -> None:
         self._waiting = deque(plan)
         self._suspects: deque[Geometry] = deque()
+        self._tried_last: deque[Geometry] = deque()
+        self._on_trial = False
+        self._running = 0
         self._size = 1
 
     def take(self) -> list[Geometry]:
+        chunk: list[Geometry] = []
         if self._suspects:
-            return [self._suspects.popleft()]
-        left = len(self._waiting)
-        fair = max(1, left // LAST_TASKS)
-        return [self._waiting.popleft() for _ in range(min(self._size, fair, left))]
+            chunk = [self._suspects.popleft()]
+        elif self._waiting:
+            left = len(self._waiting)
+            fair = max(1, left // LAST_TASKS)
+            chunk = [self._waiting.popleft() for _ in range(min(self._size, fair, left))]
+        elif self._tried_last and not self._running:
+            self._on_trial = True
+            chunk = [self._tried_last.popleft()]
+        self._running += bool(chunk)
+        return chunk
 
-    def put_back(self, chunk: list[Geometry]) -> None:
-        self._suspects.extend(chunk)
+    def done(self) -> None:
+        self._running -= 1
+
+    def convicts(self, chunk: list[Geometry]) -> bool:
+        """Take back a chunk at which workers died, or blame it if nothing else was running."""
+        self._running -= 1
+        if self._on_trial:
+            return True
+        (self._suspects if len(chunk) > 1 else self._tried_last).extend(chunk)
+        return False
 
     def learn(self, seconds: float) -> None:
         fitting = int(TASK_SECONDS / max(seconds, 1e-6))

@@ -1,5 +1,7 @@
 """Labelling a store: plans, failures, resumption, dying workers and clients."""
 
+import contextlib
+import itertools
 import os
 import random
 import signal
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from idle_md.data import Store, from_atoms
+from idle_md.label import labelling
 from idle_md.label.calculation import calculate
 from idle_md.label.journal import Journal, Record
 from idle_md.label.labelling import label
@@ -130,6 +133,31 @@ def test_geometry_that_kills_its_worker_is_a_failure(tmp_path, added_levels) -> 
     report = label(path, "deadly", jobs=2)
     assert (report.labelled, report.failed) == (8, 1)
     assert "worker processes died" in Store.read(path).info["deadly_status"][3]
+
+
+def test_geometries_beside_a_deadly_one_are_not_blamed(
+    make_store, added_levels, monkeypatch
+) -> None:
+    """A scheduler that blames each death on all that runs, as Dask may."""
+    path = make_store(9)
+    deadly = {identity(Store.read(path), index) for index in (3, 4)}
+
+    class Scheduler:
+        def run(self, function, *arguments):
+            function(*arguments)
+
+    def work_through(client, function, next_task):
+        while running := list(itertools.takewhile(bool, iter(next_task, None))):
+            died = any(geometry[0] in deadly for task in running for geometry in task[2])
+            for task in running:
+                yield task, None if died else function(*task)
+
+    monkeypatch.setattr(labelling, "work_through", work_through)
+    monkeypatch.setattr(labelling, "workers", lambda *_: contextlib.nullcontext(Scheduler()))
+    report = label(path, "spring")
+    assert (report.labelled, report.failed) == (7, 2)
+    status = Store.read(path).info["spring_status"]
+    assert [index for index in range(9) if "died" in status[index]] == [3, 4]
 
 
 def test_second_client_is_refused(make_store, added_levels) -> None:

@@ -1,0 +1,58 @@
+"""The examples of OpenMM, shortened, with a model that was not trained."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "openmm"
+
+
+def run(folder: Path, *command: str) -> str:
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path, model_file) -> Path:
+    shutil.copy(model_file(), tmp_path / "model.pt")
+    return tmp_path
+
+
+def test_vacuum(folder) -> None:
+    output = run(folder, str(EXAMPLES / "vacuum.py"), "model.pt", "--steps", "20")
+    assert len(output.splitlines()) == 1 + 20
+    assert (folder / "vacuum.dcd").stat().st_size > 20 * 22 * 12
+
+
+@pytest.mark.parametrize("example", ["peptide_in_water", "alchemical"])
+def test_with_a_force_field(folder, example) -> None:
+    pytest.importorskip("openmmml")
+    shorter = {
+        "peptide_in_water": ("--steps", "20", "--padding", "0.8"),
+        "alchemical": ("--steps", "40", "--windows", "2"),
+    }
+    output = run(folder, str(EXAMPLES / f"{example}.py"), "model.pt", *shorter[example])
+    assert len(output.splitlines()) == {"peptide_in_water": 1 + 20, "alchemical": 2 + 1}[example]
+    assert "nan" not in output
+
+
+def test_notebook(folder) -> None:
+    shutil.copy(EXAMPLES / "alanine_dipeptide.pdb", folder)
+    cells = json.loads((EXAMPLES / "vacuum.ipynb").read_text())["cells"]
+    assert [cell for cell in cells if cell.get("outputs")] == []  # none is committed
+    code = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    assert "steps = 20_000\n" in code
+    script = code.replace("steps = 20_000\n", "steps = 20\n") + "\nprint(phi[-1], psi[-1])"
+    (folder / "notebook.py").write_text(script)
+    phi, psi = map(float, run(folder, "notebook.py").split())
+    assert -180 <= phi <= 180
+    assert -180 <= psi <= 180

@@ -203,6 +203,7 @@ def run_md(
             atoms=setup.atoms,
             periodic=bool(start.pbc.all()),
             threshold=spread_threshold,
+            after=None if saved is None else first,
         )
     if checkpoint is not None:
         reports.checkpoint = checkpoint_of(
@@ -212,7 +213,8 @@ def run_md(
     frames = frames_of(trajectory, Frames(timestep_fs, interval, first, topology), saved, reports)
     with _torch_threads(threads, len(setup.atoms)), frames as reports.write:
         if saved is None:
-            initialize(context, start, temperature_K, minimize, seed)
+            with reports.guard.watching(context):
+                initialize(context, start, temperature_K, minimize, seed)
         else:
             saved.restore(context)
             reports.guard.good, reports.guard.step = saved.placed(start), first

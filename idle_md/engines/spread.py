@@ -73,6 +73,8 @@ class SpreadReporter:
     frame
         Where a run that is stopped leaves its last structure, as extended XYZ with the spread of
         every atom; by default beside ``file``, ending in ``.stopped.xyz``.
+    after
+        Step at which a restarted run goes on: the rows of ``file`` before it are kept.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class SpreadReporter:
         periodic: bool | None = None,
         threshold: float | None = None,
         frame: str | Path | None = None,
+        after: int | None = None,
     ) -> None:
         self.model = model if isinstance(model, DeployedModel) else load(model)
         self.model.check_committee()
@@ -103,8 +106,9 @@ class SpreadReporter:
         self.periodic = is_periodic(topology_or_numbers) if periodic is None else periodic
         self.file, self.interval, self.threshold = Path(file), interval, threshold
         self.frame = self.file.with_suffix(".stopped.xyz") if frame is None else Path(frame)
-        with replacing(self.file) as temporary:
-            temporary.write_text(",".join(COLUMNS) + "\n")
+        kept = [] if after is None else _rows_before(self.file, after)
+        with replacing(self.file) as temporary, temporary.open("w", newline="") as rows:
+            csv.writer(rows).writerows([COLUMNS, *kept])
 
     def describeNextReport(self, simulation: app.Simulation) -> NextReport:  # noqa: N802
         """Return when the next report is due and what it needs."""
@@ -140,3 +144,12 @@ class SpreadReporter:
         if self.periodic:
             cell = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom)
         return ase.Atoms(self.numbers, positions, cell=cell, pbc=self.periodic)
+
+
+def _rows_before(path: Path, step: int) -> list[list[str]]:
+    """Return the rows of a file of spreads before a step, none where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return [row for row in rows if len(row) == len(COLUMNS) and int(row[0]) < step]

@@ -10,6 +10,7 @@ from openmm import app
 
 from idle_md.engines.bonds import find_bonds
 from idle_md.engines.guard import GuardReporter, UnstableError
+from idle_md.engines.md import run_md
 
 ETHANE = ase.build.molecule("C2H6")
 
@@ -138,3 +139,15 @@ def test_exceptions_of_openmm_become_the_same_error(tmp_path) -> None:
         simulation.step(100)
     assert isinstance(stop.value.__cause__, openmm.OpenMMException)
     assert ase.io.read(stop.value.frame).info["step"] == 15
+
+
+def test_exceptions_during_relaxation_become_the_same_error(
+    model_file, tmp_path, monkeypatch
+) -> None:
+    def fail(context):
+        raise openmm.OpenMMException("Particle coordinate is NaN")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(openmm.LocalEnergyMinimizer, "minimize", fail)
+    with pytest.raises(UnstableError, match="coordinate is NaN"):
+        run_md(model_file(), ETHANE, steps=1, minimize=True)

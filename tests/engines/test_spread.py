@@ -135,6 +135,20 @@ def test_run_is_watched_from_its_start(model, crystal, tmp_path) -> None:
     assert rows[-1]["force_std_ev_per_angstrom"] == pytest.approx(forces.max(), rel=1e-6)
 
 
+def test_restart_keeps_the_rows_before_it(model, crystal, tmp_path) -> None:
+    file, state = tmp_path / "spread.csv", tmp_path / "run.xml"
+    settings = {"interval": 10, "spread_file": file, "platform": "Reference"}
+    run_md(model, crystal, steps=20, checkpoint=state, **settings)
+    with file.open("a") as rows:  # of steps after the restart file, which are done again
+        rows.write("30,0.015,1.0,1.0,0\n")
+    first = rows_of(file)
+    run_md(model, crystal, steps=20, restart=state, **settings)
+    rows = rows_of(file)
+    assert [row["step"] for row in rows] == [0, 10, 20, 30, 40]
+    assert rows[:2] == first[:2]
+    assert rows[3] != first[3]
+
+
 def test_run_stops_and_keeps_trajectory_and_cell(model, crystal, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpreadError, match=r"spread\.stopped\.xyz"):

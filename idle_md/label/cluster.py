@@ -1,5 +1,6 @@
 """Work spread over processes by Dask."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from distributed.scheduler import KilledWorker
 
 AHEAD = 3  # tasks for each worker that wait at the scheduler
 DEATHS = 2  # of workers at one task that may be bad luck; one more is the task itself
+PATIENCE = 120.0  # seconds without any process here, in which dead ones should have been replaced
 
 NextTask = Callable[[], Sequence[Any] | None]
 
@@ -69,6 +71,11 @@ def work_through(
         Called in a worker with a task's elements.
     next_task
         Gives the next task, or None while there is none; asked again after every result.
+
+    Raises
+    ------
+    ConnectionError
+        If the scheduler gives up, or the processes here died and are not replaced.
     """
     running: dict[Any, Sequence[Any]] = {}
     finished = as_completed(with_results=True, raise_errors=False)
@@ -84,6 +91,7 @@ def work_through(
 
     refill()
     while running:
+        _wait(client, finished)
         future, result = next(finished)
         task = running.pop(future.key)
         if future.status == "error":
@@ -96,3 +104,19 @@ def work_through(
         future.release()
         yield task, result
         refill()
+
+
+def _wait(client: Client, finished: as_completed) -> None:
+    """Wait for a result; Dask alone would wait for ever for processes that it cannot replace."""
+    seen = time.monotonic()
+    while True:
+        with finished.thread_condition:
+            if finished.has_ready() or finished.is_empty():
+                return
+            finished.thread_condition.wait(1.0)
+        if client.cluster is None or client.ncores():
+            seen = time.monotonic()
+        elif time.monotonic() - seen > PATIENCE:
+            raise ConnectionError(
+                "all worker processes died and could not be replaced; start again to go on"
+            )

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from idle_md.data import Store, from_atoms
-from idle_md.label import labelling
+from idle_md.label import cluster, labelling
 from idle_md.label.calculation import calculate
 from idle_md.label.journal import Journal, Record
 from idle_md.label.labelling import label
@@ -158,6 +158,16 @@ def test_geometries_beside_a_deadly_one_are_not_blamed(
     assert (report.labelled, report.failed) == (7, 2)
     status = Store.read(path).info["spring_status"]
     assert [index for index in range(9) if "died" in status[index]] == [3, 4]
+
+
+def test_lost_worker_processes_are_an_error(monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+    tasks = iter([(1,), None])
+    with (
+        cluster.workers(0, None) as client,
+        pytest.raises(ConnectionError, match="could not be replaced; start again to go on"),
+    ):
+        list(cluster.work_through(client, abs, lambda: next(tasks)))
 
 
 def test_second_client_is_refused(make_store, added_levels) -> None:

@@ -1,13 +1,15 @@
 """`idle-md bench`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from idle_md.engines import lammps_bench
     from idle_md.engines.bench import Report
 
 app = typer.Typer(help="Measure how fast a model runs.", no_args_is_help=True)
@@ -43,14 +45,10 @@ def openmm(
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Time dynamics in OpenMM by platform, backend, kernels and neighbour list."""
-    import json
-    from dataclasses import asdict
-
     from rich.console import Console
 
     from idle_md.engines.bench import bench_openmm, ethanol
-    from idle_md.engines.trajectory import read_structure
-    from idle_md.files import replacing
+    from idle_md.engines.structures import read_structure
 
     lists = {"platforms": platform, "backends": backend, "kernels": kernels, "neighbors": neighbors}
     chosen = {key: value for key, value in lists.items() if value}
@@ -69,10 +67,93 @@ def openmm(
         Console().print(
             _table(report, f"{model} on {device}, {threads} thread(s), {timestep:g} fs")
         )
-        reports.append(asdict(report))
+        reports.append(report)
+    _write(reports, output)
+
+
+@app.command()
+def lammps(
+    model: Annotated[Path, typer.Argument(help="Exported model.")],
+    structures: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Starts; by default boxes of about 1,000 and 8,000 atoms of water."),
+    ] = None,
+    atoms: Annotated[
+        list[int] | None, typer.Option(min=1, help="Of a box of water; repeatable.")
+    ] = None,
+    ranks: Annotated[
+        list[int] | None, typer.Option(min=1, help="MPI; repeatable; default: 1 and all cores.")
+    ] = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(help="fold, ghost or local; repeatable; default: the plugin's choice."),
+    ] = None,
+    kernels: Annotated[
+        list[str] | None, typer.Option(help="native or portable; repeatable.")
+    ] = None,
+    timestep: Annotated[float, typer.Option(help="Timestep in fs.")] = 0.5,
+    steps: Annotated[int, typer.Option(min=1, help="Of a sample; best a multiple of 20.")] = 40,
+    rounds: Annotated[int, typer.Option(min=1, help="Samples, of which the median counts.")] = 3,
+    output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+) -> None:
+    """Time dynamics in LAMMPS by atoms, ranks and mode."""
+    import os
+
+    from rich.console import Console
+
+    from idle_md.engines.lammps_bench import bench_lammps, water_boxes
+    from idle_md.engines.structures import read_structure
+
+    chosen: dict[str, Any] = {"modes": mode, "kernels": kernels}
+    chosen = {key: value for key, value in chosen.items() if value}
+    starts = [read_structure(path) for path in structures or ()]
+    if atoms or not starts:
+        starts += water_boxes(model, atoms or (1000, 8000))
+    reports = []
+    for start in starts:
+        report = bench_lammps(
+            model,
+            start,
+            ranks=ranks or sorted({1, os.cpu_count() or 1}),
+            timestep_fs=timestep,
+            steps=steps,
+            rounds=rounds,
+            **chosen,
+        )
+        Console().print(_lammps_table(report, f"{model}, {timestep:g} fs"))
+        reports.append(report)
+    _write(reports, output)
+
+
+def _write(reports: "Sequence[Report | lammps_bench.Report]", output: Path | None) -> None:
+    import json
+    from dataclasses import asdict
+
+    from idle_md.files import replacing
+
     if output is not None:
         with replacing(output) as file:
-            file.write_text(json.dumps(reports, indent=2))
+            file.write_text(json.dumps([asdict(report) for report in reports], indent=2))
+
+
+def _lammps_table(report: "lammps_bench.Report", title: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=f"{report.atoms:,} atoms, {title}")
+    for heading in ("mode", "ranks", "kernels"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("ms/step", "outside, ms", "katom-step/s", "ns/day"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for timing in report.timings:
+        if timing.step_ms is not None and timing.outside_ms is not None:
+            outside = f"{timing.outside_ms:.3f} ({timing.outside_ms / timing.step_ms:.1%})"
+            speeds = (f"{timing.katom_steps_per_s:.2f}", f"{timing.ns_per_day:.2f}")
+            table.add_row(
+                *map(str, vars(timing.way).values()), f"{timing.step_ms:.3f}", outside, *speeds
+            )
+    outside = "Outside: what of a step is not the model, the mean of all ranks."
+    table.caption = "\n".join([outside, *_reasons(report)])
+    return table
 
 
 def _table(report: "Report", title: str) -> "Table":
@@ -100,8 +181,15 @@ def _caption(report: "Report") -> str:
             f"Evaluation over that of a single-fidelity model: {ratio['median']:.3f} "
             f"({ratio['low']:.2f} to {ratio['high']:.2f})."
         )
+    return "\n".join([*lines, *_reasons(report)])
+
+
+def _reasons(report: "Report | lammps_bench.Report") -> list[str]:
+    """Return why some ways could not be run, each reason once with what those ways share."""
+    lines = []
     for reason in dict.fromkeys(t.why_not for t in report.timings if t.why_not is not None):
-        ways = [vars(t.way).values() for t in report.timings if t.why_not == reason]
-        shared = [values[0] for values in zip(*ways, strict=True) if len(set(values)) == 1]
-        lines.append(f"Without {', '.join(shared)}: {reason}")
-    return "\n".join(lines)
+        ways = [vars(t.way).items() for t in report.timings if t.why_not == reason]
+        shared = [pairs[0] for pairs in zip(*ways, strict=True) if len(set(pairs)) == 1]
+        named = [f"{name} {value}" for name, value in shared if value is not None]
+        lines.append(f"Without {', '.join(named)}: {reason}")
+    return lines

@@ -1,24 +1,48 @@
 """`idle-md md`."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     import ase
 
+    from idle_md.engines.lammps_md import LammpsMDResult
+    from idle_md.engines.md import MDResult
     from idle_md.engines.mixed import Surroundings
 
 WITHIN = "Model within a force field"
 GOING_ON = "Restart files"
+IN_OPENMM = "OpenMM alone"
+IN_LAMMPS = "LAMMPS alone"
 
 
 class Engine(str, Enum):
     """Engines that can run a model."""
 
     openmm = "openmm"
+    lammps = "lammps"
+
+
+SERVED_BY = {
+    "hydrogen_mass": Engine.openmm,
+    "mm": Engine.openmm,
+    "ml_residues": Engine.openmm,
+    "ml_chain": Engine.openmm,
+    "ml_atoms": Engine.openmm,
+    "max_stretch": Engine.openmm,
+    "max_spread": Engine.openmm,
+    "spread_file": Engine.openmm,
+    "backend": Engine.openmm,
+    "platform": Engine.openmm,
+    "ranks": Engine.lammps,
+    "mode": Engine.lammps,
+}
+"""Options that one engine alone has."""
 
 
 class Ensemble(str, Enum):
@@ -38,6 +62,14 @@ class Backend(str, Enum):
     pythonforce = "pythonforce"
 
 
+class Mode(str, Enum):
+    """What ghost atoms are in LAMMPS."""
+
+    fold = "fold"
+    ghost = "ghost"
+    local = "local"
+
+
 class Kernels(str, Enum):
     """What calculates the model."""
 
@@ -47,6 +79,7 @@ class Kernels(str, Enum):
 
 
 def md(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="Exported model.")],
     structure: Annotated[Path, typer.Argument(help="Start: .pdb, .xyz or what ASE reads.")],
     engine: Annotated[Engine, typer.Option(help="Engine.")] = Engine.openmm,
@@ -60,14 +93,17 @@ def md(
     minimize: Annotated[bool, typer.Option("--minimize", help="Relax the start first.")] = False,
     hydrogen_mass: Annotated[
         float | None,
-        typer.Option(help="Mass of hydrogen in amu, taken from the atoms it is bonded to."),
+        typer.Option(
+            help="Mass of hydrogen in amu, taken from the atoms it is bonded to.",
+            rich_help_panel=IN_OPENMM,
+        ),
     ] = None,
     trajectory: Annotated[
-        Path | None, typer.Option(help="File to write: .xyz, .dcd, .xtc or .pdb.")
+        Path | None, typer.Option(help="File to write: .xyz, .dcd, .xtc, OpenMM's .pdb.")
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Restart file to write, OpenMM's State.", rich_help_panel=GOING_ON),
+        typer.Option(help="Restart file to write, the engine's own.", rich_help_panel=GOING_ON),
     ] = None,
     checkpoint_interval: Annotated[
         int | None,
@@ -102,73 +138,132 @@ def md(
         typer.Option(
             min=0,
             help="Stop where a bond is longer than this many sums of covalent radii; 0 never does.",
+            rich_help_panel=IN_OPENMM,
         ),
     ] = 2.0,
     max_spread: Annotated[
         float | None,
-        typer.Option(help="Stop where a committee's forces spread by more than this, eV/Å."),
+        typer.Option(
+            help="Stop where a committee's forces spread by more than this, eV/Å.",
+            rich_help_panel=IN_OPENMM,
+        ),
     ] = None,
     spread_file: Annotated[
         Path | None,
-        typer.Option(help="CSV file for a committee's spread; spread.csv with --max-spread."),
+        typer.Option(
+            help="CSV file for a committee's spread; spread.csv with --max-spread.",
+            rich_help_panel=IN_OPENMM,
+        ),
     ] = None,
-    backend: Annotated[Backend, typer.Option(help="How OpenMM runs it.")] = Backend.auto,
+    backend: Annotated[
+        Backend, typer.Option(help="How OpenMM runs it.", rich_help_panel=IN_OPENMM)
+    ] = Backend.auto,
     kernels: Annotated[
         Kernels, typer.Option(help="Native operators (idle-md build-plugins) or the model's graph.")
     ] = Kernels.auto,
-    platform: Annotated[str | None, typer.Option(help="OpenMM platform.")] = None,
+    platform: Annotated[
+        str | None, typer.Option(help="OpenMM platform.", rich_help_panel=IN_OPENMM)
+    ] = None,
+    ranks: Annotated[int, typer.Option(min=1, help="MPI ranks.", rich_help_panel=IN_LAMMPS)] = 1,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(help="What ghost atoms are; the best by default.", rich_help_panel=IN_LAMMPS),
+    ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of torch; one for small systems by default.")
+        int | None,
+        typer.Option(min=1, help="Threads of torch; by default one in LAMMPS or a small system."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of velocities and thermostat.")] = 0,
 ) -> None:
     """Run molecular dynamics with an exported model."""
-    from rich.console import Console
+    _check_served(context, engine)
+    surroundings, atoms = _read(structure, mm or [], ml_residues, ml_chain, ml_atoms)
+    settings: dict[str, Any] = {
+        "ensemble": ensemble.value,
+        "temperature_K": temperature,
+        "pressure_bar": pressure,
+        "friction_per_ps": friction,
+        "timestep_fs": timestep,
+        "steps": steps,
+        "interval": interval,
+        "minimize": minimize,
+        "trajectory": trajectory,
+        "checkpoint": checkpoint,
+        "checkpoint_interval": checkpoint_interval,
+        "restart": restart,
+        "kernels": kernels.value,
+        "seed": seed,
+    }
+    result: LammpsMDResult | MDResult
+    with _progress(engine.value, steps) as settings["progress"]:
+        if engine is Engine.lammps:
+            from idle_md.engines.lammps_md import run_lammps_md
+
+            result = run_lammps_md(
+                model,
+                atoms,
+                mode=None if mode is None else mode.value,
+                ranks=ranks,
+                threads=threads or 1,
+                **settings,
+            )
+            by = f"LAMMPS on {ranks} MPI rank{'s' if ranks > 1 else ''}"
+        else:
+            from idle_md.engines.md import run_md
+
+            result = run_md(
+                model,
+                atoms,
+                hydrogen_mass=hydrogen_mass,
+                max_stretch=max_stretch or None,
+                spread_threshold=max_spread,
+                spread_file=spread_file,
+                surroundings=surroundings,
+                backend=backend.value,
+                platform=platform,
+                threads=threads,
+                **settings,
+            )
+            by = f"OpenMM {result.platform} through {result.backend}"
+    _print(result, by, trajectory, checkpoint)
+
+
+def _check_served(context: typer.Context, engine: Engine) -> None:
+    """Refuse what the user has given that the engine does not serve."""
+    for name, served in SERVED_BY.items():
+        source = context.get_parameter_source(name)
+        if served is not engine and source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"{option} is for --engine {served.value}, not {engine.value}: leave one out"
+            )
+
+
+@contextmanager
+def _progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
+    """A function that shows the steps done and the speed in ns/day."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from idle_md.engines.md import run_md
-
-    console = Console()
-    surroundings, atoms = _read(structure, mm or [], ml_residues, ml_chain, ml_atoms)
     columns = (TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"), BarColumn())
     speed = TextColumn("{task.fields[speed]:.2f} ns/day")
-    with Progress(*columns, speed, TimeRemainingColumn(), console=console) as progress:
-        bar = progress.add_task(engine.value, total=steps, speed=0.0)
-        result = run_md(
-            model,
-            atoms,
-            ensemble=ensemble.value,
-            temperature_K=temperature,
-            pressure_bar=pressure,
-            friction_per_ps=friction,
-            timestep_fs=timestep,
-            steps=steps,
-            interval=interval,
-            hydrogen_mass=hydrogen_mass,
-            minimize=minimize,
-            trajectory=trajectory,
-            checkpoint=checkpoint,
-            checkpoint_interval=checkpoint_interval,
-            restart=restart,
-            max_stretch=max_stretch or None,
-            spread_threshold=max_spread,
-            spread_file=spread_file,
-            surroundings=surroundings,
-            backend=backend.value,
-            kernels=kernels.value,
-            platform=platform,
-            threads=threads,
-            seed=seed,
-            progress=lambda done, rate: progress.update(bar, completed=done, speed=rate),
-        )
-    line = f"{result.steps:,} steps, {result.ns_per_day:.2f} ns/day, OpenMM {result.platform}"
-    console.print(f"{line} through {result.backend}", highlight=False)
+    with Progress(*columns, speed, TimeRemainingColumn()) as progress:
+        bar = progress.add_task(name, total=steps, speed=0.0)
+        yield lambda done, rate: progress.update(bar, completed=done, speed=rate)
+
+
+def _print(
+    result: "LammpsMDResult | MDResult", by: str, trajectory: Path | None, checkpoint: Path | None
+) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(f"{result.steps:,} steps, {result.ns_per_day:.2f} ns/day, {by}")
     if result.nve_drift_mev_per_atom_per_ps is not None:
         console.print(f"energy drift {result.nve_drift_mev_per_atom_per_ps:.4f} meV/atom/ps")
     if trajectory is not None:
-        console.print(f"trajectory: {trajectory}", highlight=False)
+        console.print(f"trajectory: {trajectory}")
     if checkpoint is not None:
-        console.print(f"restart file: {checkpoint}", highlight=False)
+        console.print(f"restart file: {checkpoint}")
 
 
 def _read(
@@ -178,7 +273,7 @@ def _read(
     if not mm:
         if residues or chains or atoms:
             raise ValueError("a part for the model needs a force field for the rest: give --mm")
-        from idle_md.engines.trajectory import read_structure
+        from idle_md.engines.structures import read_structure
 
         return None, read_structure(structure)
     from idle_md.engines.mixed import read_surroundings

@@ -19,7 +19,7 @@ from idle_md.engines.lammps_plugin import REMEDY, VARIABLE, find_plugin
 SHOWN = 8  # lines of a failed run
 
 
-class LammpsError(RuntimeError):
+class LammpsError(ValueError):
     """LAMMPS stopped with an error; the message is its own."""
 
 

@@ -8,7 +8,8 @@ from openmm import app, unit
 from openmm.app.internal.xtc_utils import read_xtc
 
 from idle_md.engines.md import run_md
-from idle_md.engines.trajectory import part_of, read_structure, writing_trajectory
+from idle_md.engines.structures import read_structure
+from idle_md.engines.trajectory import part_of, writing_trajectory
 
 ETHANOL = ase.build.molecule("CH3CH2OH")
 

@@ -9,18 +9,19 @@
 namespace idle_md {
 namespace {
 
-// Bonded pairs are left out of lists where both weights are zero.
+// LAMMPS leaves bonded pairs out of lists where both weights are zero, and marks them where they are
+// others than one: the model knows no weights.
 std::string special_bonds(const ModelAtoms& model, const LAMMPS_NS::Force& force) {
   const LAMMPS_NS::Atom& atom = model.atom;
   if (atom.molecular == LAMMPS_NS::Atom::ATOMIC) return "";
   for (int order = 1; order <= 3; ++order) {
-    if (force.special_lj[order] != 0.0 || force.special_coul[order] != 0.0) continue;
+    if (force.special_lj[order] == 1.0 && force.special_coul[order] == 1.0) continue;
     for (int i = 0; i < atom.nlocal; ++i) {
       if (model.species[atom.type[i]] < 0) continue;
       const int before = order > 1 && atom.nspecial ? atom.nspecial[i][order - 2] : 0;
       if (!atom.nspecial || atom.nspecial[i][order - 1] > before)
-        return "special_bonds takes bonded pairs of the model from the neighbour list: write `special_bonds lj/coul "
-               "1 1 1`, or leave bonds of the model's atoms out of the data file";
+        return "special_bonds weighs or leaves out bonded pairs, which the model needs in full: write `special_bonds "
+               "lj/coul 1 1 1`, or leave bonds of the model's atoms out of the data file";
     }
   }
   return "";

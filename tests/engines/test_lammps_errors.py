@@ -150,10 +150,12 @@ Bonds
         ("lj/coul 0 0 0", True),
         ("lj/coul 0 1 1", True),
         ("lj/coul 1 1 1", False),
-        ("lj/coul 0.5 0 0", False),
+        ("lj/coul 0.5 1 1", True),
+        ("lj 1 1 1 coul 0 1 1", True),
+        ("lj/coul 1 0 0.5", False),  # there are no such pairs
     ],
 )
-def test_bonded_pairs_that_are_left_out(special, refused, path, tmp_path) -> None:
+def test_weights_of_bonded_pairs(special, refused, path, tmp_path) -> None:
     (tmp_path / "bonded.data").write_text(BONDED)
     lines = ["units metal", "atom_style bond", f"read_data {tmp_path / 'bonded.data'}"]
     lines += ["bond_style zero", "bond_coeff *", "pair_style idle", f"pair_coeff * * {path} C"]

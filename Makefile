@@ -52,7 +52,7 @@ clean: ## Remove what was built and cached; environments and runs stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find idle_md tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist loadscope
+pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist loadscope --durations 15
 
 define build_and_test
 	$(1)/bin/idle-md build-plugins --folder build/$(2)

@@ -1,17 +1,23 @@
 """Implicit delta learning: train at several levels of theory, run dynamics at one of them."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idle_md.engines.ase import Calculator
+    from idle_md.engines.evaluate import Evaluation, evaluate
 
-__all__ = ["Calculator"]
+__all__ = ["Calculator", "Evaluation", "evaluate"]
+
+PLACES = {
+    "Calculator": "idle_md.engines.ase",
+    "Evaluation": "idle_md.engines.evaluate",
+    "evaluate": "idle_md.engines.evaluate",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for."""
-    if name == "Calculator":
-        from idle_md.engines.ase import Calculator
-
-        return Calculator
+    if name in PLACES:
+        return getattr(import_module(PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,6 +20,7 @@ VERBS = (
     "evaluate",
     "export",
     "info",
+    "check",
     "md",
     "quickstart",
     "data",

@@ -9,6 +9,7 @@ import typer
 from idle_md.cli import bench, data
 from idle_md.cli.adapt import adapt
 from idle_md.cli.build_plugins import build_plugins
+from idle_md.cli.check import check
 from idle_md.cli.doctor import doctor
 from idle_md.cli.evaluate import evaluate
 from idle_md.cli.export import export
@@ -30,7 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
-model_verbs = (train, adapt, evaluate, export, info, md)
+model_verbs = (train, adapt, evaluate, export, info, check, md)
 for verb in (sample, label, grow, *model_verbs, quickstart, build_plugins, doctor):
     app.command()(verb)
 

@@ -100,9 +100,7 @@ class DeployedModel:
         species, edge_index, vectors = self.inputs(numbers, positions, cell, pbc)
         with torch.no_grad():
             energies, gradients = self.core(species, edge_index, vectors, len(species))
-        return float(energies.sum()), self._forces(
-            gradients, edge_index, len(species)
-        ).cpu().numpy()
+        return float(energies.sum()), self.forces(gradients, edge_index, len(species)).cpu().numpy()
 
     def evaluate_members(
         self,
@@ -125,11 +123,12 @@ class DeployedModel:
         with torch.no_grad():
             energies, gradients = self.core.members(species, edge_index, vectors, len(species))
         forces = torch.stack(
-            [self._forces(member, edge_index, len(species)) for member in gradients]
+            [self.forces(member, edge_index, len(species)) for member in gradients]
         )
         return energies.sum(0).cpu().numpy(), forces.cpu().numpy()
 
-    def _forces(self, gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
+    def forces(self, gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
+        """Return forces (N, 3) in float64 of edge gradients (E, 3), in eV/angstrom."""
         if self.kernels == "native":
             forces: Tensor = torch.ops.idle_md.edge_forces(gradients, edge_index, n_atoms)
             return forces
@@ -174,6 +173,18 @@ def edge_forces(gradients: Tensor, edge_index: Tensor, n_atoms: int) -> Tensor:
     forces = torch.zeros((n_atoms, 3), dtype=gradients.dtype, device=gradients.device)
     forces.index_add_(0, edge_index[0], gradients)
     return forces.index_add_(0, edge_index[1], gradients, alpha=-1.0)
+
+
+def edge_virial(gradients: Tensor, vectors: Tensor) -> Tensor:
+    """Return the virial ``-sum r (x) dE/dr`` (3, 3) in eV, symmetric and in float64.
+
+    Parameters
+    ----------
+    gradients, vectors
+        Of edges (E, 3), in eV/angstrom and angstrom.
+    """
+    virial = -(vectors.double().T @ gradients.double())
+    return 0.5 * (virial + virial.T)
 
 
 def _symbol(number: int) -> str:

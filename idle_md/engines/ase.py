@@ -7,20 +7,31 @@ from typing import Any
 import ase
 import torch
 from ase.calculators import calculator
+from ase.calculators.calculator import PropertyNotImplementedError
+from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.model import edge_virial
 from idle_md.deploy.native import Kernels
+from idle_md.engines.edges import SKIN
+from idle_md.engines.evaluate import stress_of
 from idle_md.engines.live import live_calculator
+from idle_md.neighbors import SkinList, check_system
 
 SPREAD = ("energy_std", "forces_std")
 """Properties of a committee."""
 
 
 class Calculator(calculator.Calculator):
-    """ASE calculator of a deployed model: energy in eV, forces in eV/angstrom.
+    """ASE calculator of a deployed model.
 
-    A committee's are its members' means; ``results`` also holds their sample standard deviations
+    ``energy`` and ``energies`` of the atoms (N,) in eV, ``forces`` (N, 3) in eV/angstrom and, of
+    structures that are periodic in all three directions, ``stress`` (6,) in eV/angstrom^3. A
+    committee's are its members' means; ``results`` also holds their sample standard deviations
     ``energy_std`` in eV and ``forces_std`` (N, 3) in eV/angstrom.
+
+    Neighbours are searched anew when an atom has moved by 0.25 angstrom, or when the number of
+    atoms, the cell or its periodicity changes.
 
     Parameters
     ----------
@@ -40,9 +51,18 @@ class Calculator(calculator.Calculator):
     ValueError
         On calculation, if the model does not know an element; names elements and atoms. When
         asked for the property ``energy_std`` or ``forces_std`` of a model that is no committee.
+    PropertyNotImplementedError
+        When asked for the stress of a structure that is not periodic in all directions, or for the
+        energies of atoms where a low level is added.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
+    implemented_properties = [  # noqa: RUF012
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
 
     def __init__(
         self,
@@ -61,13 +81,24 @@ class Calculator(calculator.Calculator):
             self.low_level = live_calculator(self.model.metadata.delta_on)
         if self.model.metadata.members > 1:
             self.implemented_properties = [*self.implemented_properties, *SPREAD]
+        self.neighbors = neighbors_for(self.model)
 
     def get_property(
         self, name: str, atoms: ase.Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
         """Return a result by name, calculated if need be."""
+        structure = self.atoms if atoms is None else atoms
         if name in SPREAD:
             self.model.check_committee()
+        if name == "energies" and self.low_level is not None:
+            raise PropertyNotImplementedError(
+                "the energies of single atoms are not known where a low level is added to the model"
+            )
+        if name == "stress" and structure is not None and not structure.pbc.all():
+            raise PropertyNotImplementedError(
+                "stress is for structures that are periodic in all three directions: pbc is "
+                f"{structure.pbc.tolist()}"
+            )
         return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
     def calculate(
@@ -76,20 +107,109 @@ class Calculator(calculator.Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(calculator.all_changes),
     ) -> None:
-        """Calculate energy and forces together, and the spread of a committee."""
+        """Calculate all properties together; the stress of a low level only if it is asked for."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure: Any = self.atoms
         self.model.check_elements(structure.numbers)
-        system = structure.numbers, structure.positions, structure.cell.array, structure.pbc
-        if self.model.metadata.members == 1:
-            energy, forces = self.model.evaluate(*system)
-            self.results = {"energy": energy, "forces": forces}
-        else:  # costs hardly more than the mean
-            energies, every = self.model.evaluate_members(*system)
-            self.results = {"energy": float(energies.mean()), "forces": every.mean(0)}
-            self.results["energy_std"] = float(energies.std(ddof=1))
-            self.results["forces_std"] = every.std(0, ddof=1)
+        self.results = self._model_results(structure)
         if self.low_level is not None:
-            self.results["energy"] += self.low_level.get_potential_energy(structure)
-            self.results["forces"] = self.results["forces"] + self.low_level.get_forces(structure)
+            self._add_low_level(structure, "stress" in properties)
         self.results["free_energy"] = self.results["energy"]
+
+    def _model_results(self, structure: ase.Atoms) -> dict[str, Any]:
+        edge_index, vectors = self.neighbors.edges(structure)
+        numbers = torch.as_tensor(structure.numbers, dtype=torch.int64, device=self.model.device)
+        energies, gradients = self._every_member(numbers, edge_index, vectors)
+        every = torch.stack([self.model.forces(g, edge_index, len(numbers)) for g in gradients])
+        totals, forces = energies.sum(0).cpu().numpy(), every.cpu().numpy()
+        results = {
+            "energy": float(totals.mean()),
+            "energies": energies.mean(1).cpu().numpy(),
+            "forces": forces.mean(0),
+        }
+        if structure.pbc.all():
+            virial = torch.stack([edge_virial(g, vectors) for g in gradients]).mean(0)
+            results["stress"] = stress_of(virial, structure)
+        if len(totals) > 1:  # costs hardly more than the mean
+            results["energy_std"] = float(totals.std(ddof=1))
+            results["forces_std"] = forces.std(0, ddof=1)
+        return results
+
+    @torch.no_grad()
+    def _every_member(
+        self, numbers: Tensor, edge_index: Tensor, vectors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return atomic energies (N, M) and edge gradients (M, E, 3)."""
+        core, inputs = self.model.core, (numbers, edge_index, vectors, len(numbers))
+        if self.model.metadata.members > 1:
+            energies, gradients = core.members(*inputs)
+            return energies, gradients
+        energies, gradients = core(*inputs)
+        return energies[:, None], gradients[None]
+
+    def _add_low_level(self, structure: ase.Atoms, with_stress: bool) -> None:
+        low, results = self.low_level, self.results
+        del results["energies"]
+        results["energy"] += low.get_potential_energy(structure)
+        results["forces"] = results["forces"] + low.get_forces(structure)
+        stress = results.pop("stress", None)
+        if stress is not None and with_stress:
+            results["stress"] = stress + low.get_stress(structure)
+
+
+class NativeNeighbors:
+    """Edges of a native list, which keeps its skin: native kernels pass over what is in it.
+
+    Parameters
+    ----------
+    model
+        A model on native kernels.
+    """
+
+    def __init__(self, model: DeployedModel) -> None:
+        self.cutoff, self.dtype = model.metadata.cutoff_angstrom, model.dtype
+        self.kept = torch.classes.idle_md.NeighborList(self.cutoff, SKIN)
+
+    def edges(self, atoms: ase.Atoms) -> tuple[Tensor, Tensor]:
+        """Return edge_index (2, E) and edge_vectors (E, 3) in angstrom."""
+        check_system(atoms.positions, self.cutoff, atoms.cell.array, atoms.pbc)
+        positions, cell = torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array)
+        edge_index, vectors = self.kept.compute(positions, cell, atoms.pbc.tolist(), self.dtype)
+        return edge_index, vectors
+
+    @property
+    def searches(self) -> int:
+        """How often neighbours have been searched."""
+        return int(self.kept.rebuilds())
+
+
+class PortableNeighbors:
+    """Edges within the cutoff alone: a graph pays for every edge.
+
+    Parameters
+    ----------
+    model
+        A model on any kernels and device.
+    """
+
+    def __init__(self, model: DeployedModel) -> None:
+        self.device, self.dtype = model.device, model.dtype
+        self.kept = SkinList(model.metadata.cutoff_angstrom, SKIN)
+
+    def edges(self, atoms: ase.Atoms) -> tuple[Tensor, Tensor]:
+        """Return edge_index (2, E) and edge_vectors (E, 3) in angstrom."""
+        edge_index, vectors = self.kept.edges(atoms.positions, atoms.cell.array, atoms.pbc)
+        return (
+            torch.from_numpy(edge_index).to(self.device),
+            torch.from_numpy(vectors).to(self.device, self.dtype),
+        )
+
+    @property
+    def searches(self) -> int:
+        """How often neighbours have been searched."""
+        return self.kept.searches
+
+
+def neighbors_for(model: DeployedModel) -> NativeNeighbors | PortableNeighbors:
+    """Return what finds the edges of structures for a model, and keeps them between calls."""
+    return NativeNeighbors(model) if model.kernels == "native" else PortableNeighbors(model)

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ase
 import numpy as np
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 
 from idle_md.deploy.native import Kernels
 from idle_md.engines.lammps_input import Mode, Precision, place, read_dump, set_up, write_data
-from idle_md.engines.lammps_run import run_here, run_process
+from idle_md.engines.lammps_run import LammpsError, run_here, run_process
 
 BAR = 1 / 1.6021765e6
 """eV/angstrom^3, as LAMMPS has it in ``units metal``."""
+DUMP, TOTALS = "atoms.dump", "totals.json"
 
 
 @dataclass(frozen=True)
@@ -79,21 +79,69 @@ def evaluate_lammps(
     LammpsError
         If LAMMPS stops with an error; the message is its own.
     """
-    structure = place(atoms)
+    [found] = evaluate_each(model, [atoms], mode, ranks, kernels, precision, before)
+    if isinstance(found, LammpsError):
+        raise found
+    return found
+
+
+def evaluate_each(
+    model: str | Path,
+    structures: Sequence[ase.Atoms],
+    mode: Mode | None = None,
+    ranks: int = 1,
+    kernels: Kernels = "auto",
+    precision: Precision | None = None,
+    before: Sequence[str] = (),
+) -> list[LammpsResult | LammpsError]:
+    """Evaluate several structures in one run of LAMMPS, and in another after each that it refuses.
+
+    Parameters
+    ----------
+    structures
+        Of any periodicity.
+    model, mode, ranks, kernels, precision, before
+        As in :func:`evaluate_lammps`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        As :func:`evaluate_lammps`.
+    """
+    placed = [place(atoms) for atoms in structures]
+    results: list[LammpsResult | LammpsError] = []
     with tempfile.TemporaryDirectory(prefix="idle_md-") as name:
-        folder = Path(name)
-        write_data(structure, folder / "structure.data")
-        commands = set_up(
-            structure, folder / "structure.data", Path(model).resolve(), mode, kernels, precision
-        )
-        commands += [*before, *_evaluation(folder)]
+        folders = [Path(name) / str(k) for k in range(len(placed))]
+        scripts = []
+        for structure, folder in zip(placed, folders, strict=True):
+            folder.mkdir()
+            data = folder / "structure.data"
+            write_data(structure, data)
+            style = set_up(structure, data, Path(model).resolve(), mode, kernels, precision)
+            scripts.append([*style, *before, *_evaluation(folder)])
+        while len(results) < len(placed):
+            error = _run(scripts[len(results) :], Path(name), ranks)
+            for k in range(len(results), len(placed)):
+                if not (folders[k] / TOTALS).exists():
+                    break
+                periodic = bool(structures[k].pbc.all())
+                results.append(_result(folders[k], placed[k].rotation, periodic))
+            if error is not None:
+                results.append(error)
+    return results
+
+
+def _run(scripts: Sequence[Sequence[str]], folder: Path, ranks: int) -> LammpsError | None:
+    """Run scripts one after the other; return the error that ended them."""
+    commands = [command for script in scripts for command in ("clear", *script)]
+    try:
         if ranks == 1:
             run_here(commands, folder / "log.lammps")
         else:
             run_process(commands, folder, ranks)
-        totals = json.loads((folder / "totals.json").read_text())
-        table = read_dump(folder / "atoms.dump")
-    return _result(totals, table, structure.rotation, bool(atoms.pbc.all()))
+    except LammpsError as error:
+        return error
+    return None
 
 
 def _evaluation(folder: Path) -> list[str]:
@@ -103,21 +151,19 @@ def _evaluation(folder: Path) -> list[str]:
     return [
         "compute energies all pe/atom pair",
         "compute pressure all pressure NULL virial",
-        f'dump atoms all custom 1 "{folder / "atoms.dump"}" id fx fy fz c_energies',
+        f'dump atoms all custom 1 "{folder / DUMP}" id fx fy fz c_energies',
         "dump_modify atoms sort id format float %.17g",
         "thermo_style custom step pe c_pressure[1]",
         "thermo_modify norm no",
         "run 0",
-        f"""print '{{{written}}}' file "{folder / "totals.json"}" screen no""",
+        "undump atoms",
+        f"""print '{{{written}}}' file "{folder / TOTALS}" screen no""",
     ]
 
 
-def _result(
-    totals: dict[str, Any],
-    table: NDArray[np.float64],
-    rotation: NDArray[np.float64],
-    periodic: bool,
-) -> LammpsResult:
+def _result(folder: Path, rotation: NDArray[np.float64], periodic: bool) -> LammpsResult:
+    totals = json.loads((folder / TOTALS).read_text())
+    table = read_dump(folder / DUMP)
     xx, yy, zz, xy, xz, yz = (totals[f"p{k}"] for k in range(1, 7))
     pressure = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) * BAR
     pressure = rotation.T @ pressure @ rotation

@@ -1,10 +1,16 @@
+from dataclasses import replace
+
 import ase.build
 import numpy as np
 import pytest
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces
+from ase.calculators.lj import LennardJones
 
 import idle_md
+from idle_md import deploy
 from idle_md.deploy import load
+from idle_md.engines.samples import skewed, slab, small, tiny
 from idle_md.testing import Invariants, Subject, calculator_evaluator
 
 
@@ -57,6 +63,119 @@ def test_unknown_element_is_named(model_file) -> None:
     atoms.calc = idle_md.Calculator(model_file())
     with pytest.raises(ValueError, match=r"does not know Cl \(atom 1\): .* H, C, N, O"):
         atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("make", [skewed, tiny])
+@pytest.mark.parametrize("kernels", ["native", "portable"])
+def test_stress_is_the_derivative_by_strain(make, kernels, model_file) -> None:
+    atoms, calculator = make(), idle_md.Calculator(model_file(), kernels=kernels)
+    atoms.calc = calculator
+    stress, volume = atoms.get_stress(voigt=False), atoms.get_volume()
+    for a, b in ((0, 0), (1, 1), (1, 2), (0, 2)):
+        slope = 0.0
+        for step, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+            strain = np.eye(3)
+            strain[a, b] += 0.5e-4 * step
+            strain[b, a] += 0.5e-4 * step
+            strained = atoms.copy()
+            strained.calc = calculator
+            strained.set_cell(atoms.cell @ strain, scale_atoms=True)
+            slope += weight * strained.get_potential_energy() / (12 * 1e-4)
+        assert stress[a, b] == pytest.approx(slope / volume, abs=1e-7)
+
+
+def test_stress_needs_three_periodic_directions(model_file) -> None:
+    atoms = slab()
+    atoms.calc = idle_md.Calculator(model_file())
+    atoms.get_forces()
+    assert "stress" not in atoms.calc.results
+    with pytest.raises(PropertyNotImplementedError, match=r"pbc is \[True, True, False\]"):
+        atoms.get_stress()
+    atoms.pbc = True
+    assert atoms.get_stress().shape == (6,)
+
+
+@pytest.mark.parametrize("make", [slab, tiny])
+def test_energies_of_atoms_add_up(make, model_file, committee_file) -> None:
+    atoms = make()
+    for path in (model_file(), committee_file()):
+        atoms.calc = idle_md.Calculator(path)
+        energies = atoms.get_potential_energies()
+        assert energies.shape == (len(atoms),)
+        assert energies.sum() == pytest.approx(atoms.get_potential_energy(), abs=1e-8)
+
+
+@pytest.mark.parametrize("kernels", ["native", "portable"])
+def test_kept_neighbours_change_no_number(kernels, model_file) -> None:
+    """Along a trajectory, under strain, and in another structure of the same size."""
+    model = load(model_file(), kernels=kernels)
+    atoms, rng = small(), np.random.default_rng(0)
+    kept = atoms.calc = idle_md.Calculator(model)
+
+    def check() -> None:
+        fresh = atoms.copy()
+        fresh.calc = idle_md.Calculator(model)
+        assert atoms.get_potential_energy() == pytest.approx(fresh.get_potential_energy(), abs=1e-9)
+        np.testing.assert_allclose(atoms.get_forces(), fresh.get_forces(), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(atoms.get_stress(), fresh.get_stress(), rtol=0, atol=1e-10)
+
+    velocities = rng.normal(scale=0.02, size=(len(atoms), 3))
+    for _ in range(20):
+        atoms.positions += velocities
+        check()
+    assert 1 < kept.neighbors.searches < 10
+    searches = kept.neighbors.searches
+    atoms.set_cell(atoms.cell * 1.01)
+    check()
+    atoms.pbc = True
+    atoms.numbers = atoms.numbers[::-1]
+    check()
+    assert kept.neighbors.searches == searches + 1
+    atoms.positions[0] += atoms.cell[1] * 3  # the same atom, elsewhere
+    check()
+    del atoms[5]
+    check()
+    assert kept.neighbors.searches == searches + 3
+
+
+@pytest.mark.parametrize("kernels", ["native", "portable"])
+def test_broken_structures_are_errors_also_after_good_ones(kernels, model_file) -> None:
+    atoms = ase.build.molecule("CH3CH2OH")
+    atoms.calc = idle_md.Calculator(model_file(), kernels=kernels)
+    energy = atoms.get_potential_energy()
+    positions = atoms.positions.copy()
+    atoms.positions[3] = np.nan
+    with pytest.raises(ValueError, match="not a number"):
+        atoms.get_potential_energy()
+    atoms.positions[3] = 1e6
+    with pytest.raises(ValueError, match="flown apart"):
+        atoms.get_potential_energy()
+    atoms.positions = positions
+    atoms.pbc = True
+    with pytest.raises(ValueError, match="no volume"):
+        atoms.get_potential_energy()
+    atoms.pbc = False
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-12)
+
+
+def test_low_level_adds_its_stress_where_it_is_asked_for(make_potential, tmp_path) -> None:
+    potential, path = make_potential(), tmp_path / "delta.pt"
+    described = deploy.describe(potential, "high", delta_on="gfn2")
+    deploy.save(deploy.extract(potential, "high"), path, described)
+    atoms = skewed()
+    atoms.calc = LennardJones(rc=4.0)
+    low = atoms.get_stress()
+    own = idle_md.evaluate(_alone(load(path)), [atoms])[0].stress
+    atoms.calc = idle_md.Calculator(path, low_level=LennardJones(rc=4.0))
+    atoms.get_forces()
+    assert "stress" not in atoms.calc.results
+    np.testing.assert_allclose(atoms.get_stress(), own + low, rtol=0, atol=1e-10)
+    with pytest.raises(PropertyNotImplementedError, match="where a low level is added"):
+        atoms.get_potential_energies()
+
+
+def _alone(model: deploy.DeployedModel) -> deploy.DeployedModel:
+    return replace(model, metadata=model.metadata.model_copy(update={"delta_on": None}))
 
 
 def test_package_has_no_other_lazy_names() -> None:

@@ -82,7 +82,13 @@ def test_structures_with_a_spread_can_be_written(ethanol, tmp_path, suffix) -> N
 def test_single_model_has_no_spread(model_file, name) -> None:
     atoms = ase.build.molecule("CH3CH2OH")
     atoms.calc = idle_md.Calculator(model_file())
-    assert set(atoms.calc.implemented_properties) == {"energy", "free_energy", "forces"}
+    assert set(atoms.calc.implemented_properties) == {
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    }
     atoms.get_forces()
     assert name not in atoms.calc.results
     with pytest.raises(ValueError, match="the model is no committee, so it has no spread"):

@@ -1,0 +1,102 @@
+"""`idle-md check`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from idle_md.engines.check import Check
+
+
+def check(
+    model: Annotated[Path, typer.Argument(help="Exported model.")],
+    structures: Annotated[
+        list[Path] | None,
+        typer.Argument(help="By default, small ones of every periodicity."),
+    ] = None,
+    ranks: Annotated[
+        list[int] | None, typer.Option(min=1, help="Of LAMMPS; repeatable; default: 1.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+) -> None:
+    """Compare a model's numbers in every engine that is installed; exit code 1 if they differ."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from idle_md.engines.check import REFERENCE, check_engines
+    from idle_md.engines.structures import read_structure
+
+    systems = {str(path): read_structure(path) for path in structures or ()}
+    found = check_engines(model, systems or None, sorted(set(ranks or [1])))
+    console = Console()
+    title = f"{model} on {len(found.structures)} structures: largest differences from {REFERENCE}"
+    console.print(_table(found, escape(title)))
+    for line in [*_reasons(found), *_failures(found)]:
+        console.print(escape(line), soft_wrap=True)
+    if output is not None:
+        _write(found, output)
+    if found.failures:
+        raise typer.Exit(1)
+
+
+def _table(found: "Check", title: str) -> "Table":
+    from rich.table import Table
+
+    from idle_md.engines.check import LOOSER, QUANTITIES
+
+    table = Table(title=title)
+    table.add_column("engine", no_wrap=True)
+    for heading in (
+        "structures",
+        "E, eV/atom",
+        "F, relative",
+        "stress, relative",
+        "E of atoms, eV",
+    ):
+        table.add_column(heading, justify="right")
+    for comparison in found.comparisons:
+        largest = comparison.largest
+        shown = [
+            f"[{'red' if found.exceeds(name, largest[name]) else 'green'}]{largest[name]:.1e}[/]"
+            if name in largest
+            else ""
+            for name in QUANTITIES
+        ]
+        done = "not run" if comparison.why_not else str(len(comparison.differences))
+        table.add_row(comparison.engine, done, *shown)
+    loose = f"{LOOSER * found.tolerance:.0e}"
+    table.add_section()
+    table.add_row("tolerance", "", *[f"{found.tolerance:.0e}"] * 3, loose)
+    return table
+
+
+def _reasons(found: "Check") -> list[str]:
+    """Return what was left out and why, each reason once."""
+    missing: dict[str, list[str]] = {}
+    for comparison in found.comparisons:
+        if comparison.why_not is not None:
+            missing.setdefault(comparison.why_not, []).append(comparison.engine)
+        for structure, reason in comparison.left_out.items():
+            missing.setdefault(reason, []).append(f"{comparison.engine} ({structure})")
+    return [f"Without {'; '.join(names)}: {reason}" for reason, names in missing.items()]
+
+
+def _failures(found: "Check") -> list[str]:
+    return [
+        f"{engine} differs in {quantity} of {structure}"
+        for engine, structure, quantity in found.failures
+    ]
+
+
+def _write(found: "Check", output: Path) -> None:
+    import json
+    from dataclasses import asdict
+
+    from idle_md.files import replacing
+
+    content = {**asdict(found), "failures": found.failures}
+    with replacing(output) as file:
+        file.write_text(json.dumps(content, indent=2))

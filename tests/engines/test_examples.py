@@ -1,4 +1,4 @@
-"""The examples of OpenMM, shortened, with a model that was not trained."""
+"""The examples of OpenMM and ASE, shortened, with a model that was not trained."""
 
 import json
 import os
@@ -7,9 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ase.build
+import ase.io
+import numpy as np
 import pytest
+from ase.calculators.socketio import SocketIOCalculator
+
+import idle_md
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "openmm"
+SOCKET_CLIENT = EXAMPLES.parent / "ase" / "socket_client.py"
 
 
 def run(folder: Path, *command: str) -> str:
@@ -56,3 +63,30 @@ def test_notebook(folder) -> None:
     phi, psi = map(float, run(folder, "notebook.py").split())
     assert -180 <= phi <= 180
     assert -180 <= psi <= 180
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_socket_client(folder, periodic) -> None:
+    """ASE is the server here, which speaks i-PI's protocol."""
+    atoms = ase.build.molecule("CH3CH2OH", vacuum=2.0)
+    atoms.pbc = periodic
+    ase.io.write(folder / "start.xyz", atoms)
+    name = f"idle_md_{os.getpid()}_{periodic}"
+    command = [sys.executable, str(SOCKET_CLIENT), "model.pt", "start.xyz", "--unix", name]
+    with (
+        SocketIOCalculator(unixsocket=name, timeout=60.0) as server,
+        subprocess.Popen(command, cwd=folder) as client,
+    ):
+        atoms.calc = server
+        found = []
+        for _ in range(3):
+            atoms.positions[0] += 0.01
+            stress = atoms.get_stress() if periodic else np.zeros(6)
+            found.append((atoms.get_potential_energy(), atoms.get_forces(), stress))
+        server.close()
+        client.wait(timeout=60)
+    atoms.calc = idle_md.Calculator(folder / "model.pt")
+    assert found[-1][0] == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
+    np.testing.assert_allclose(found[-1][1], atoms.get_forces(), rtol=0, atol=1e-6)
+    if periodic:
+        np.testing.assert_allclose(found[-1][2], atoms.get_stress(), rtol=0, atol=1e-6)

@@ -1,0 +1,71 @@
+"""The model of torch-sim: many systems at once."""
+
+import ase.build
+import numpy as np
+import pytest
+import torch
+
+import idle_md
+from idle_md.engines.samples import skewed, small, tiny
+
+torch_sim = pytest.importorskip("torch_sim", reason="torch-sim-atomistic is not installed")
+
+
+@pytest.fixture(params=["native", "portable"])
+def model(request, model_file):
+    from idle_md.engines.torch_sim import TorchSimModel
+
+    return TorchSimModel(model_file(), kernels=request.param)
+
+
+def test_numbers_are_those_of_the_batch(model) -> None:
+    structures = [skewed(), tiny(), small()]
+    state = torch_sim.io.atoms_to_state(structures, model.device, model.dtype)
+    expected = idle_md.evaluate(model.model, structures)
+    for _ in range(2):  # the second with kept neighbours
+        found = model(state)
+        energies = [each.energy for each in expected]
+        np.testing.assert_allclose(found["energy"], energies, rtol=0, atol=1e-8)
+        forces = np.concatenate([each.forces for each in expected])
+        np.testing.assert_allclose(found["forces"], forces, rtol=0, atol=1e-8)
+        for own, each in zip(found["stress"].numpy(), expected, strict=True):
+            voigt = own[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            np.testing.assert_allclose(voigt, each.stress, rtol=0, atol=1e-9)
+
+
+def test_molecules_have_no_stress(model) -> None:
+    molecules = [ase.build.molecule(name) for name in ("CH3CH2OH", "H2O")]
+    state = torch_sim.io.atoms_to_state(molecules, model.device, model.dtype)
+    found = model(state)
+    expected = [each.energy for each in idle_md.evaluate(model.model, molecules)]
+    np.testing.assert_allclose(found["energy"], expected, rtol=0, atol=1e-8)
+    assert torch.isnan(found["stress"]).all()
+
+
+def test_dynamics_of_replicas(model) -> None:
+    replicas = [small() for _ in range(3)]
+    final = torch_sim.integrate(
+        system=replicas,
+        model=model,
+        integrator=getattr(torch_sim, "Integrator", torch_sim).nve,  # before 0.4 a function
+        n_steps=20,
+        temperature=50.0,
+        timestep=0.0002,
+    )
+    assert torch.isfinite(final.positions).all()
+    found = idle_md.evaluate(model.model, final.to_atoms())
+    forces = np.concatenate([each.forces for each in found])
+    np.testing.assert_allclose(final.forces, forces, rtol=0, atol=1e-7)
+
+
+def test_state_may_be_a_dictionary(model) -> None:
+    state = torch_sim.io.atoms_to_state([tiny()], model.device, model.dtype)
+    names = ("positions", "cell", "pbc", "atomic_numbers", "system_idx")
+    found = model({name: getattr(state, name) for name in names})
+    torch.testing.assert_close(found, model(state), rtol=0, atol=1e-12)
+
+
+def test_unknown_element_is_named(model) -> None:
+    state = torch_sim.io.atoms_to_state([ase.build.bulk("Si")], model.device, model.dtype)
+    with pytest.raises(ValueError, match="the model does not know Si"):
+        model(state)

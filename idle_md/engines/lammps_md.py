@@ -209,6 +209,8 @@ def _frames(structure: Structure, path: Path, interval: int, append: bool) -> li
         modify += " format float %.10g"
     if append:
         modify += " append yes"
+        if path.exists():  # it holds the frame that the run goes on from
+            modify += " delay $(step+1)"
     return [f'dump frames all {style} {interval} "{path.resolve()}"{columns}', modify]
 
 

@@ -15,6 +15,8 @@ def read_structure(path: str | Path) -> ase.Atoms:
         If there is no such file.
     ValueError
         If it cannot be read, or holds particles without an element.
+    ModuleNotFoundError
+        If it is a PDB file and OpenMM, which reads those, is not installed.
     """
     path = Path(path)
     if not path.is_file():
@@ -23,6 +25,8 @@ def read_structure(path: str | Path) -> ase.Atoms:
         if path.suffix.lower() == ".pdb":
             return _read_pdb(path)
         return next(ase.io.iread(path, index=0))
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a structure: {error}") from error
 

@@ -1,4 +1,5 @@
 import struct
+import sys
 
 import ase.build
 import ase.io
@@ -175,3 +176,10 @@ def test_missing_and_unreadable_structures_are_named(tmp_path) -> None:
     )
     with pytest.raises(ValueError, match=r"bad\.pdb .*atom 0 has no element: fill columns 77"):
         read_structure(tmp_path / "bad.pdb")
+
+
+def test_pdb_without_openmm_names_what_is_missing(tmp_path, monkeypatch) -> None:
+    (tmp_path / "start.pdb").write_text("END\n")
+    monkeypatch.setitem(sys.modules, "openmm", None)
+    with pytest.raises(ModuleNotFoundError, match="openmm"):
+        read_structure(tmp_path / "start.pdb")

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from idle_md.deploy import DeployedModel, describe, extract, load, save
 from idle_md.deploy.timing import Comparison, Ratio, compare_inference
-from idle_md.engines.bench import ethanol
+from idle_md.engines.openmm.benchmark import ethanol
 from idle_md.files import replacing
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import PaiNN, Potential

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from idle_md.deploy import load
-from idle_md.engines.md import MDResult, run_md
-from idle_md.engines.structures import read_structure
+from idle_md.engines.openmm.dynamics import MDResult, run_md
 from idle_md.files import replacing
+from idle_md.structures import read_structure
 
 
 def main(

@@ -32,7 +32,7 @@ from idle_md.data import Store
 from idle_md.files import replacing
 from idle_md.nn import load_checkpoint
 from idle_md.train import TrainConfig, parse_config
-from idle_md.train.evaluation import compare
+from idle_md.train.errors import compare
 from idle_md.train.task import Task, build_task, labelled_geometries
 
 TORCHANI = "TorchANI ANI-2x sizes for H, C, N, O"

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idle_md.engines.ase import Calculator
-    from idle_md.engines.evaluate import Evaluation, evaluate
+    from idle_md.engines.predict import Evaluation, evaluate
 
 __all__ = ["Calculator", "Evaluation", "evaluate"]
 
 PLACES = {
     "Calculator": "idle_md.engines.ase",
-    "Evaluation": "idle_md.engines.evaluate",
-    "evaluate": "idle_md.engines.evaluate",
+    "Evaluation": "idle_md.engines.predict",
+    "evaluate": "idle_md.engines.predict",
 }
 
 

@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 from rich.console import Console
 
+from idle_md.configuration import Count, Section, explain
 from idle_md.data import Store, join
 from idle_md.deploy.export import checkpoints_of
 from idle_md.files import replacing
@@ -17,8 +18,6 @@ from idle_md.label.levels import fidelity_name
 from idle_md.label.sampling import SampleConfig, from_file, from_smiles, sample
 from idle_md.nn import load_checkpoint
 from idle_md.train import TrainConfig, disagreement, parse_config, train, train_ensemble
-from idle_md.train.explain import explain
-from idle_md.train.section import Count, Section
 
 
 class LevelConfig(Section):

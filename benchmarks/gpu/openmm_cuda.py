@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from idle_md.deploy import load
-from idle_md.engines.bench import BACKENDS, bench_openmm, ethanol
 from idle_md.engines.openmm import create_force
+from idle_md.engines.openmm.benchmark import BACKENDS, bench_openmm, ethanol
 from idle_md.files import replacing
 from idle_md.testing import SMALLEST_FORCE, TOLERANCE
 from idle_md.units import KJ_PER_MOL, NM

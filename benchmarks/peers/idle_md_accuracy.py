@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from peers.clock import cpu_seconds
 
-import idle_md.train.module
+import idle_md.train.fit.module
 from idle_md.train import load_config, train
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     arguments = parser.parse_args()
-    idle_md.train.module.time = SimpleNamespace(monotonic=cpu_seconds)  # type: ignore[assignment]
+    idle_md.train.fit.module.time = SimpleNamespace(monotonic=cpu_seconds)  # type: ignore[assignment]
     config = load_config(arguments.config)
     train(config, resume=(config.out / "config.yaml").is_file())
 

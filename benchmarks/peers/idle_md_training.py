@@ -20,8 +20,8 @@ from idle_md.data import Batch
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import Potential
 from idle_md.train import TrainConfig, parse_config
-from idle_md.train.fit import fit
-from idle_md.train.objective import Objective
+from idle_md.train.fit.loop import fit
+from idle_md.train.loss import Objective
 from idle_md.train.task import Task, build_task
 
 ENDLESS = 1_000_000

@@ -9,8 +9,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from idle_md.engines import lammps_bench
-    from idle_md.engines.bench import Report
+    from idle_md.engines.lammps import benchmark as lammps_bench
+    from idle_md.engines.openmm.benchmark import Report
 
 app = typer.Typer(help="Measure how fast a model runs.", no_args_is_help=True)
 
@@ -47,8 +47,8 @@ def openmm(
     """Time dynamics in OpenMM by platform, backend, kernels and neighbour list."""
     from rich.console import Console
 
-    from idle_md.engines.bench import bench_openmm, ethanol
-    from idle_md.engines.structures import read_structure
+    from idle_md.engines.openmm.benchmark import bench_openmm, ethanol
+    from idle_md.structures import read_structure
 
     lists = {"platforms": platform, "backends": backend, "kernels": kernels, "neighbors": neighbors}
     chosen = {key: value for key, value in lists.items() if value}
@@ -101,8 +101,8 @@ def lammps(
 
     from rich.console import Console
 
-    from idle_md.engines.lammps_bench import bench_lammps, water_boxes
-    from idle_md.engines.structures import read_structure
+    from idle_md.engines.lammps.benchmark import bench_lammps, water_boxes
+    from idle_md.structures import read_structure
 
     chosen: dict[str, Any] = {"modes": mode, "kernels": kernels}
     chosen = {key: value for key, value in chosen.items() if value}

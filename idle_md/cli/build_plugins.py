@@ -23,7 +23,7 @@ def build_plugins(
 
     And, where LAMMPS is installed, the plugin with which it runs them.
     """
-    from idle_md.deploy.build import build_lammps, build_nnpops, build_operators, has_lammps
+    from idle_md.native.build import build_lammps, build_nnpops, build_operators, has_lammps
 
     if nnpops != (source is not None):
         raise ValueError(

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from idle_md.engines.check import Check
+    from idle_md.engines.parity.check import Check
 
 
 def check(
@@ -26,8 +26,8 @@ def check(
     from rich.console import Console
     from rich.markup import escape
 
-    from idle_md.engines.check import REFERENCE, check_engines
-    from idle_md.engines.structures import read_structure
+    from idle_md.engines.parity.check import REFERENCE, check_engines
+    from idle_md.structures import read_structure
 
     systems = {str(path): read_structure(path) for path in structures or ()}
     found = check_engines(model, systems or None, sorted(set(ranks or [1])))
@@ -45,7 +45,7 @@ def check(
 def _table(found: "Check", title: str) -> "Table":
     from rich.table import Table
 
-    from idle_md.engines.check import LOOSER, QUANTITIES
+    from idle_md.engines.parity.check import LOOSER, QUANTITIES
 
     table = Table(title=title)
     table.add_column("engine", no_wrap=True)

@@ -17,7 +17,7 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from idle_md.train.evaluation import evaluate_file
+    from idle_md.train.errors import evaluate_file
 
     errors = evaluate_file(model, data)
     if as_json:

@@ -11,9 +11,9 @@ import typer
 if TYPE_CHECKING:
     import ase
 
-    from idle_md.engines.lammps_md import LammpsMDResult
-    from idle_md.engines.md import MDResult
-    from idle_md.engines.mixed import Surroundings
+    from idle_md.engines.lammps.dynamics import LammpsMDResult
+    from idle_md.engines.openmm.dynamics import MDResult
+    from idle_md.engines.openmm.mixed import Surroundings
 
 WITHIN = "Model within a force field"
 GOING_ON = "Restart files"
@@ -197,7 +197,7 @@ def md(
     result: LammpsMDResult | MDResult
     with _progress(engine.value, steps) as settings["progress"]:
         if engine is Engine.lammps:
-            from idle_md.engines.lammps_md import run_lammps_md
+            from idle_md.engines.lammps.dynamics import run_lammps_md
 
             result = run_lammps_md(
                 model,
@@ -209,7 +209,7 @@ def md(
             )
             by = f"LAMMPS on {ranks} MPI rank{'s' if ranks > 1 else ''}"
         else:
-            from idle_md.engines.md import run_md
+            from idle_md.engines.openmm.dynamics import run_md
 
             result = run_md(
                 model,
@@ -273,10 +273,10 @@ def _read(
     if not mm:
         if residues or chains or atoms:
             raise ValueError("a part for the model needs a force field for the rest: give --mm")
-        from idle_md.engines.structures import read_structure
+        from idle_md.structures import read_structure
 
         return None, read_structure(structure)
-    from idle_md.engines.mixed import read_surroundings
+    from idle_md.engines.openmm.mixed import read_surroundings
 
     return read_surroundings(
         structure, mm, residues=_names(residues), chains=_names(chains), atoms=_indices(atoms)

@@ -7,11 +7,11 @@ from idle_md.data.extxyz import read_extxyz, write_extxyz
 from idle_md.data.importers import import_data
 from idle_md.data.joining import from_atoms, join, merge_copies
 from idle_md.data.manifest import Manifest, read_manifest
-from idle_md.data.pieces import StoreFile, StoreWriter
 from idle_md.data.reference_energies import fit_reference_energies
 from idle_md.data.sources import convert, load, save, shipped
 from idle_md.data.splits import draw_labels, split
 from idle_md.data.store import Labels, Store
+from idle_md.data.store_file import StoreFile, StoreWriter
 from idle_md.data.summary import Summary, summarise
 
 if TYPE_CHECKING:

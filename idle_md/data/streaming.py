@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from idle_md.data.batch import Batch
 from idle_md.data.joining import join
-from idle_md.data.pieces import StoreFile
+from idle_md.data.store_file import StoreFile
 
 
 class StreamedBatches(IterableDataset[Batch]):

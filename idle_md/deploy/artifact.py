@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from idle_md.deploy.committee import CommitteeCore
 from idle_md.deploy.core import DeployedCore
+from idle_md.deploy.kernels import Kernels, native_core, why_portable
 from idle_md.deploy.metadata import FORMAT_VERSION, Metadata
 from idle_md.deploy.model import DeployedModel
-from idle_md.deploy.native import Kernels, native_core, why_portable
 from idle_md.deploy.torchscript import from_bytes, script, to_bytes
 from idle_md.fidelity import LevelOfTheory
 from idle_md.files import replacing

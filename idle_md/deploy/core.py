@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from idle_md.deploy.gmnn_gradient import GMNNGradient
-from idle_md.deploy.hipnn_gradient import HIPNNGradient
-from idle_md.deploy.layers import by_number
-from idle_md.deploy.painn_gradient import PaiNNGradient
 from idle_md.nn import GMNN, HIPNN, PaiNN, Potential
+from idle_md.nn.gmnn.gradient import GMNNGradient
+from idle_md.nn.hipnn.gradient import HIPNNGradient
+from idle_md.nn.painn.gradient import PaiNNGradient
+from idle_md.nn.reverse import by_number
 
 GRADIENTS: dict[type[nn.Module], type[nn.Module]] = {
     PaiNN: PaiNNGradient,

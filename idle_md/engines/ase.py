@@ -11,12 +11,11 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
-from idle_md.deploy.model import edge_virial
-from idle_md.deploy.native import Kernels
-from idle_md.engines.edges import SKIN
-from idle_md.engines.evaluate import stress_of
+from idle_md.deploy.kernels import Kernels
+from idle_md.edge_contract import edge_virial
+from idle_md.engines.edges.kept import neighbors_for
 from idle_md.engines.live import live_calculator
-from idle_md.neighbors import SkinList, check_system
+from idle_md.engines.predict import stress_of
 
 SPREAD = ("energy_std", "forces_std")
 """Properties of a committee."""
@@ -155,61 +154,3 @@ class Calculator(calculator.Calculator):
         stress = results.pop("stress", None)
         if stress is not None and with_stress:
             results["stress"] = stress + low.get_stress(structure)
-
-
-class NativeNeighbors:
-    """Edges of a native list, which keeps its skin: native kernels pass over what is in it.
-
-    Parameters
-    ----------
-    model
-        A model on native kernels.
-    """
-
-    def __init__(self, model: DeployedModel) -> None:
-        self.cutoff, self.dtype = model.metadata.cutoff_angstrom, model.dtype
-        self.kept = torch.classes.idle_md.NeighborList(self.cutoff, SKIN)
-
-    def edges(self, atoms: ase.Atoms) -> tuple[Tensor, Tensor]:
-        """Return edge_index (2, E) and edge_vectors (E, 3) in angstrom."""
-        check_system(atoms.positions, self.cutoff, atoms.cell.array, atoms.pbc)
-        positions, cell = torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array)
-        edge_index, vectors = self.kept.compute(positions, cell, atoms.pbc.tolist(), self.dtype)
-        return edge_index, vectors
-
-    @property
-    def searches(self) -> int:
-        """How often neighbours have been searched."""
-        return int(self.kept.rebuilds())
-
-
-class PortableNeighbors:
-    """Edges within the cutoff alone: a graph pays for every edge.
-
-    Parameters
-    ----------
-    model
-        A model on any kernels and device.
-    """
-
-    def __init__(self, model: DeployedModel) -> None:
-        self.device, self.dtype = model.device, model.dtype
-        self.kept = SkinList(model.metadata.cutoff_angstrom, SKIN)
-
-    def edges(self, atoms: ase.Atoms) -> tuple[Tensor, Tensor]:
-        """Return edge_index (2, E) and edge_vectors (E, 3) in angstrom."""
-        edge_index, vectors = self.kept.edges(atoms.positions, atoms.cell.array, atoms.pbc)
-        return (
-            torch.from_numpy(edge_index).to(self.device),
-            torch.from_numpy(vectors).to(self.device, self.dtype),
-        )
-
-    @property
-    def searches(self) -> int:
-        """How often neighbours have been searched."""
-        return self.kept.searches
-
-
-def neighbors_for(model: DeployedModel) -> NativeNeighbors | PortableNeighbors:
-    """Return what finds the edges of structures for a model, and keeps them between calls."""
-    return NativeNeighbors(model) if model.kernels == "native" else PortableNeighbors(model)

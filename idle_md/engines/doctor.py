@@ -7,8 +7,9 @@ from typing import Literal
 
 import torch
 
-from idle_md.deploy.native import REMEDY, find_library, load_operators
-from idle_md.engines.nnpops import find_nnpops, load_nnpops
+from idle_md.native.nnpops import find_nnpops, load_nnpops
+from idle_md.native.operators import load_operators
+from idle_md.native.places import REMEDY, find_library
 
 State = Literal["ok", "missing", "note"]
 
@@ -79,7 +80,7 @@ def _torch_force() -> Finding:
     remedy = "only with torch 2.9: pip install -c constraints/torchforce.txt 'idle-md[torchforce]'"
     if importlib.util.find_spec("openmm") is None:
         return Finding("TorchForce", "missing", "OpenMM is not installed", remedy)
-    from idle_md.engines.backends import why_not
+    from idle_md.engines.openmm.backends import why_not
 
     problem = why_not("torchforce")
     if problem is not None:

@@ -72,7 +72,7 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
         import torch
 
         from idle_md.deploy import load
-        from idle_md.engines.openmm import create_force
+        from idle_md.engines.openmm.force import create_force
 
         _check(options)
         chosen = {**self.options, **options}

@@ -10,8 +10,8 @@ from torch_sim.models.interface import ModelInterface  # type: ignore[import-not
 from torch_sim.state import SimState  # type: ignore[import-not-found]
 
 from idle_md.deploy import DeployedModel, load
-from idle_md.deploy.native import Kernels
-from idle_md.engines.edges import SKIN
+from idle_md.deploy.kernels import Kernels
+from idle_md.engines.edges.base import SKIN
 from idle_md.neighbors import SkinList
 
 

@@ -2,12 +2,13 @@
 
 from idle_md.nn.backbone import Backbone
 from idle_md.nn.checkpoint import load_checkpoint, save_checkpoint
-from idle_md.nn.gmnn import GMNN
+from idle_md.nn.gmnn.network import GMNN
 from idle_md.nn.heads import FidelityHeads
-from idle_md.nn.hipnn import HIPNN
-from idle_md.nn.painn import PaiNN
-from idle_md.nn.potential import BACKBONES, Potential
+from idle_md.nn.hipnn.network import HIPNN
+from idle_md.nn.painn.network import PaiNN
+from idle_md.nn.potential import Potential
 from idle_md.nn.radial import RadialBasis
+from idle_md.nn.registry import BACKBONES
 
 __all__ = [
     "BACKBONES",

@@ -7,16 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from idle_md.nn.backbone import Backbone
-from idle_md.nn.gmnn import GMNN
 from idle_md.nn.heads import FidelityHeads
-from idle_md.nn.hipnn import HIPNN
-from idle_md.nn.painn import PaiNN
-
-BACKBONES: dict[str, type[Backbone]] = {
-    PaiNN.name: PaiNN,
-    HIPNN.name: HIPNN,
-    GMNN.name: GMNN,
-}
+from idle_md.nn.registry import BACKBONES
 
 
 class Potential(nn.Module):

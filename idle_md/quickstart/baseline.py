@@ -5,7 +5,7 @@ import torch
 
 from idle_md.data import Store, fit_reference_energies
 from idle_md.train.config import TrainConfig
-from idle_md.train.evaluation import Errors, Parity, compare
+from idle_md.train.errors import Errors, Parity, compare
 from idle_md.train.task import build_task
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from idle_md.engines.md import MDResult
-from idle_md.train.callbacks import Row
-from idle_md.train.evaluation import Parity
+from idle_md.engines.openmm.dynamics import MDResult
+from idle_md.train.errors import Parity
+from idle_md.train.fit.callbacks import Row
 
 NAMES = {"idle": "IDLe", "single": "single fidelity", "low_level_baseline": "trivial baseline"}
 COLOURS = {"idle": "#0b6e4f", "single": "#c2571a", "low_level_baseline": "#6b7280"}

@@ -16,15 +16,15 @@ from idle_md.data import load
 from idle_md.deploy import DeployedModel, export_checkpoint
 from idle_md.deploy import load as load_model
 from idle_md.deploy.timing import compare_inference
-from idle_md.engines.md import MDResult, run_md
+from idle_md.engines.openmm.dynamics import MDResult, run_md
 from idle_md.files import replacing
 from idle_md.quickstart.baseline import low_level_baseline
 from idle_md.quickstart.page import render
 from idle_md.quickstart.trainings import learning_curves, train_side_by_side, training_seconds
 from idle_md.train import parse_config
 from idle_md.train.config import TrainConfig
-from idle_md.train.evaluation import Errors, Parity, evaluate_deployed
-from idle_md.train.gradients import has_compiler
+from idle_md.train.errors import Errors, Parity, evaluate_deployed
+from idle_md.train.prediction import has_compiler
 
 DATA = "chno-mini"
 HIGH, LOW = "wb97x", "gfn2"

@@ -11,8 +11,8 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from idle_md.train.callbacks import Row, read_log
 from idle_md.train.config import TrainConfig
+from idle_md.train.fit.callbacks import Row, read_log
 from idle_md.train.method import AdaptConfig
 from idle_md.train.run import pretrain_stage
 

@@ -13,13 +13,13 @@ from rich.console import Console
 from idle_md.data import GeometryTensors, Labels, Store, load
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import Potential, load_checkpoint, save_checkpoint
+from idle_md.train.batches import Indices
+from idle_md.train.closed_form.correction import Correction, fit_correction
+from idle_md.train.closed_form.student import distil
 from idle_md.train.config import TrainConfig, parse_config
-from idle_md.train.correction import Correction, fit_correction
-from idle_md.train.distillation import distil
-from idle_md.train.evaluation import potential_predictor, predict_all
+from idle_md.train.errors import potential_predictor, predict_all
 from idle_md.train.finetune import check_elements, copy_head
-from idle_md.train.fit import checkpoint_metadata, label_table, write_metrics
-from idle_md.train.sampling import Indices
+from idle_md.train.fit.loop import checkpoint_metadata, label_table, write_metrics
 from idle_md.train.task import Task
 
 Energies = npt.NDArray[np.float64]
@@ -30,9 +30,9 @@ def adapt(task: Task, source: Potential, base: str, steps: int, console: Console
     """Add the target to a trained model and write ``best.ckpt`` and ``metrics.json``.
 
     The difference of the target and a fidelity of the model is fitted by
-    :func:`~idle_md.train.correction.fit_correction` to all geometries with a target energy, those
-    for validation included, since nothing is stopped on. A head of the ordinary kind is then
-    trained to give the model's fidelity plus that correction.
+    :func:`~idle_md.train.closed_form.correction.fit_correction` to all geometries with a target
+    energy, those for validation included, since nothing is stopped on. A head of the
+    ordinary kind is then trained to give the model's fidelity plus that correction.
 
     Parameters
     ----------

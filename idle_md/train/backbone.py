@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from idle_md.train.section import Count, Positive, Section
+from idle_md.configuration import Count, Positive, Section
 
 
 class PaiNNConfig(Section):

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from idle_md.configuration import Positive, Section, Weight, explain
 from idle_md.train.backbone import BackboneSection, PaiNNConfig
-from idle_md.train.explain import explain
 from idle_md.train.method import AdaptConfig, IdleConfig, Method
-from idle_md.train.section import BudgetConfig, Positive, Section, Weight
+from idle_md.train.sections import BudgetConfig
 
 Label = Literal["energy", "forces"]
 

@@ -14,14 +14,8 @@ from idle_md.files import replacing
 from idle_md.nn import Potential, load_checkpoint
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
-from idle_md.train.evaluation import (
-    Errors,
-    Predictor,
-    evaluate,
-    held_out_errors,
-    potential_predictor,
-)
-from idle_md.train.fit import versions
+from idle_md.train.errors import Errors, Predictor, evaluate, held_out_errors, potential_predictor
+from idle_md.train.fit.loop import versions
 from idle_md.train.run import prepare_folder, train
 from idle_md.train.task import load_store
 

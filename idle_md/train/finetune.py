@@ -9,8 +9,8 @@ import torch
 from idle_md.data import fit_reference_energies
 from idle_md.elements import symbols
 from idle_md.nn import Potential
-from idle_md.train.evaluation import potential_predictor, predict_all
-from idle_md.train.groups import SCALE_SHIFT, known_group, parameter_groups
+from idle_md.nn.parameter_groups import SCALE_SHIFT, known_group, parameter_groups
+from idle_md.train.errors import potential_predictor, predict_all
 from idle_md.train.method import FinetuneConfig
 from idle_md.train.task import Task
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from idle_md.data import GeometryTensors, Store, fit_reference_energies
 from idle_md.nn import BACKBONES, Potential
+from idle_md.train.batches import Indices
 from idle_md.train.config import TrainConfig
 from idle_md.train.method import IdleConfig
-from idle_md.train.sampling import Indices
 
 SMALLEST_SCALE = 1e-3  # eV, for labels that the reference energies explain completely
 LENGTH = 0.3  # angstrom, from the forces to the scale of energies where there are forces alone

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from idle_md.train.section import BudgetConfig, Count, Positive, Section, Weight
+from idle_md.configuration import Count, Positive, Section, Weight
+from idle_md.train.sections import BudgetConfig
 
 
 class FinetuneConfig(Section):

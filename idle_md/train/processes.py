@@ -16,7 +16,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from idle_md.train.sampling import Indices
+from idle_md.train.batches import Indices
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=2)  # the others wait this long while the first one evaluates or writes

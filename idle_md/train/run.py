@@ -14,7 +14,7 @@ from idle_md.train.adapt import adapt
 from idle_md.train.backbone import BackboneSection
 from idle_md.train.config import TrainConfig
 from idle_md.train.finetune import start_finetuning, start_from
-from idle_md.train.fit import fit
+from idle_md.train.fit.loop import fit
 from idle_md.train.method import (
     AdaptConfig,
     FinetuneConfig,

@@ -8,12 +8,12 @@ import torch
 
 from idle_md.data import GeometryTensors, Store, draw_labels, load, split
 from idle_md.nn import Potential
+from idle_md.train.batches import BatchStream, Indices
 from idle_md.train.config import Label, TrainConfig
 from idle_md.train.delta import explicit_difference
 from idle_md.train.initialisation import build_potential, has_energies, has_forces, low_level
+from idle_md.train.loss import Objective
 from idle_md.train.method import DeltaConfig, IdleConfig
-from idle_md.train.objective import Objective
-from idle_md.train.sampling import BatchStream, Indices
 
 
 @dataclass

@@ -11,7 +11,7 @@ from idle_md.nn import load_checkpoint
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
 from idle_md.train.method import IdleConfig
-from idle_md.train.section import BudgetConfig
+from idle_md.train.sections import BudgetConfig
 
 CANDIDATES = (0.1, 0.3, 1.0, 3.0)
 SHARE = 0.15  # of the budget, for each candidate

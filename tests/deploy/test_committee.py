@@ -8,14 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from idle_md.cli.main import app
-from idle_md.deploy import (
-    describe,
-    export_checkpoint,
-    extract,
-    extract_committee,
-    load,
-    save,
-)
+from idle_md.deploy import describe, export_checkpoint, extract, extract_committee, load, save
 from idle_md.deploy.torchscript import freeze, script
 from idle_md.nn import PaiNN, Potential, save_checkpoint
 from idle_md.testing import (

@@ -1,6 +1,6 @@
 import pytest
 
-from idle_md.engines.backends import why_not
+from idle_md.engines.openmm.backends import why_not
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from ase.calculators.lj import LennardJones
 import idle_md
 from idle_md import deploy
 from idle_md.deploy import load
-from idle_md.engines.samples import skewed, slab, small, tiny
+from idle_md.engines.parity.structures import skewed, slab, small, tiny
 from idle_md.testing import Invariants, Subject, calculator_evaluator
 
 

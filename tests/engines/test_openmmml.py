@@ -10,7 +10,7 @@ from openmm import app
 
 from idle_md.deploy import load
 from idle_md.units import KJ_PER_MOL, NM
-from tests.engines.test_openmm import CELL, NUMBERS, POSITIONS, energy_and_forces, topology_of
+from tests.engines.openmm.test_force import CELL, NUMBERS, POSITIONS, energy_and_forces, topology_of
 
 openmmml = pytest.importorskip("openmmml")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import idle_md
-from idle_md.engines.samples import skewed, small, tiny
+from idle_md.engines.parity.structures import skewed, small, tiny
 
 torch_sim = pytest.importorskip("torch_sim", reason="torch-sim-atomistic is not installed")
 

@@ -8,16 +8,16 @@ from ase.optimize import BFGS
 from rdkit import Chem
 
 from idle_md.data import Store, from_atoms
+from idle_md.label.calculator import LevelCalculator
 from idle_md.label.descriptor import Seen, sorted_distances
 from idle_md.label.level import LabelError
 from idle_md.label.levels import find_level
 from idle_md.label.sampling import Molecule, SampleConfig, from_file, from_smiles, sample
 from idle_md.label.sampling.bonding import contact_ratios, fragments, is_sound
-from idle_md.label.sampling.calculator import LevelCalculator
 from idle_md.label.sampling.conformers import embed, with_hydrogens
 from idle_md.label.sampling.dimers import FARTHEST, NEAREST, dimers
 from idle_md.label.sampling.normal_modes import thermal_modes
-from idle_md.label.sampling.one import GRID, sample_molecule
+from idle_md.label.sampling.recipe import GRID, sample_molecule
 from idle_md.label.sampling.torsions import torsion_scans, torsions_of
 
 

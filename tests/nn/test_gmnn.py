@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from idle_md.nn import GMNN
-from idle_md.nn.gmnn import Contractions
+from idle_md.nn.gmnn.network import Contractions
 from idle_md.testing import Invariants, Subject, isolated_energies, potential_evaluator
 
 SETTINGS = [{}, {"layers": [8], "hidden": 4, "n_basis": 5}]

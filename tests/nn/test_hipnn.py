@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from idle_md.nn import HIPNN
-from idle_md.nn.hipnn import Sensitivities, unit_tensors
+from idle_md.nn.hipnn.network import Sensitivities, unit_tensors
 from idle_md.testing import Invariants, Subject, isolated_energies, potential_evaluator
 
 SETTINGS = [

@@ -1,6 +1,7 @@
 import pytest
 
-from idle_md.deploy.native import REMEDY, load_operators
+from idle_md.native.operators import load_operators
+from idle_md.native.places import REMEDY
 
 
 @pytest.fixture(scope="session")

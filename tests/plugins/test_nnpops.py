@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from idle_md import deploy
 from idle_md.cli.main import app
-from idle_md.deploy import build
 from idle_md.deploy.torchscript import flatten, freeze, from_bytes, script, to_bytes
-from idle_md.engines import doctor, nnpops
-from idle_md.engines.edges import NativeEdges, VesinEdges
-from idle_md.engines.nnpops import NNPOpsEdges, default_room
+from idle_md.engines import doctor
+from idle_md.engines.edges.native import NativeEdges
+from idle_md.engines.edges.nnpops import NNPOpsEdges, default_room
+from idle_md.engines.edges.vesin import VesinEdges
+from idle_md.native import build, nnpops
 
 CUTOFF = 4.0
 ERRORS = (ValueError, RuntimeError, torch.jit.Error)

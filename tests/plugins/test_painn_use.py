@@ -9,8 +9,10 @@ import threading
 import pytest
 import torch
 
-from idle_md.deploy import load, native
+from idle_md.deploy import load
 from idle_md.deploy.torchscript import freeze, from_bytes, to_bytes
+from idle_md.native import operators as native
+from idle_md.native import places
 from tests.plugins.systems import CUTOFF, Inputs, random_system
 
 
@@ -111,9 +113,9 @@ class TestChoice:
         native.load_operators.cache_clear()
 
     def test_a_damaged_library_is_named(self, tmp_path, monkeypatch, caplog) -> None:
-        damaged = tmp_path / native.LIBRARY
+        damaged = tmp_path / places.LIBRARY
         damaged.write_bytes(b"no library")
-        monkeypatch.setenv(native.VARIABLE, str(damaged))
+        monkeypatch.setenv(places.VARIABLE, str(damaged))
         native.load_operators.cache_clear()
         assert not native.load_operators()
         assert str(damaged) in caplog.text

@@ -39,7 +39,7 @@ def test_report_says_what_was_used(report: dict[str, Any]) -> None:
 
 
 def test_errors_are_those_of_the_exported_models(folder: Path, report: dict[str, Any]) -> None:
-    from idle_md.train.evaluation import evaluate_file
+    from idle_md.train.errors import evaluate_file
 
     for name in ("single", "idle"):
         found = evaluate_file(folder / f"{name}.pt", "chno-mini")

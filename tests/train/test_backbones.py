@@ -8,10 +8,10 @@ import torch
 
 from idle_md.deploy import export_checkpoint, load
 from idle_md.nn import BACKBONES, load_checkpoint
+from idle_md.nn.parameter_groups import parameter_groups
 from idle_md.train import parse_config, train
-from idle_md.train.callbacks import read_log
-from idle_md.train.evaluation import evaluate_file
-from idle_md.train.groups import parameter_groups
+from idle_md.train.errors import evaluate_file
+from idle_md.train.fit.callbacks import read_log
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "painn": {"features": 16, "cutoff": 4.0, "n_radial": 6},

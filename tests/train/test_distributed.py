@@ -16,7 +16,7 @@ import yaml
 
 from idle_md.nn import load_checkpoint
 from idle_md.train import load_config, train
-from idle_md.train.callbacks import read_log
+from idle_md.train.fit.callbacks import read_log
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -13,7 +13,7 @@ from idle_md.cli.main import app
 from idle_md.deploy import export_checkpoint, load
 from idle_md.nn import load_checkpoint
 from idle_md.train import parse_config, train, train_ensemble
-from idle_md.train.evaluation import evaluate_file
+from idle_md.train.errors import evaluate_file
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import torch
 
 from idle_md.data import Store
 from idle_md.nn import load_checkpoint
+from idle_md.nn.parameter_groups import parameter_groups
 from idle_md.train import parse_config, train
 from idle_md.train.delta import explicit_difference
-from idle_md.train.evaluation import evaluate_file, potential_predictor, predict_all
+from idle_md.train.errors import evaluate_file, potential_predictor, predict_all
 from idle_md.train.finetune import start_finetuning
-from idle_md.train.groups import parameter_groups
 from idle_md.train.method import FinetuneConfig, TransferConfig
 from idle_md.train.run import finetune_stage
 from idle_md.train.task import Task, build_task

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from idle_md.data.importers.ani import read_ani
 from idle_md.data.importers.arrays import molecules
-from idle_md.data.importers.ase_db import read_ase
 from idle_md.data.importers.contents import Contents
 from idle_md.data.importers.conversion import converted
-from idle_md.data.importers.energy_table import read_energy_table
-from idle_md.data.importers.npz import read_npz
-from idle_md.data.importers.openqdc import read_openqdc
+from idle_md.data.importers.readers.ani import read_ani
+from idle_md.data.importers.readers.ase_db import read_ase
+from idle_md.data.importers.readers.energy_table import read_energy_table
+from idle_md.data.importers.readers.npz import read_npz
+from idle_md.data.importers.readers.openqdc import read_openqdc
+from idle_md.data.importers.readers.spice import read_spice
+from idle_md.data.importers.readers.xyz import read_xyz
 from idle_md.data.importers.request import Request
-from idle_md.data.importers.spice import read_spice
 from idle_md.data.importers.units import Units
-from idle_md.data.importers.xyz import read_xyz
 from idle_md.data.store import Store
 
 FORMATS: dict[str, Callable[[Path, Request], Contents]] = {

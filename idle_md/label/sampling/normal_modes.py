@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
-from idle_md.label.sampling.calculator import LevelCalculator
+from idle_md.label.calculator import LevelCalculator
 
 STEP = 0.01  # angstrom
 SOFTEST = 200.0  # 1/cm; softer modes are displaced no farther than this one

@@ -1,0 +1,1 @@
+"""From particles to edges and back, in every way that there is."""

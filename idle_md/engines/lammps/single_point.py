@@ -1,0 +1,176 @@
+"""Deployed models in LAMMPS: single evaluations."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import numpy as np
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from idle_md.deploy.kernels import Kernels
+from idle_md.engines.lammps.input import Mode, Precision, place, read_dump, set_up, write_data
+from idle_md.engines.lammps.process import LammpsError, run_here, run_process
+
+BAR = 1 / 1.6021765e6
+"""eV/angstrom^3, as LAMMPS has it in ``units metal``."""
+DUMP, TOTALS = "atoms.dump", "totals.json"
+
+
+@dataclass(frozen=True)
+class LammpsResult:
+    """What a model gives in LAMMPS.
+
+    Attributes
+    ----------
+    energy
+        eV.
+    forces
+        (N, 3) in eV/angstrom.
+    stress
+        (6,) in eV/angstrom^3, in ASE's order and sign; None unless all directions are periodic.
+    virial
+        (3, 3) in eV, the sum over edges of ``-r (x) dE/dr``.
+    atomic_energies
+        (N,) in eV.
+    """
+
+    energy: float
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64] | None
+    virial: NDArray[np.float64]
+    atomic_energies: NDArray[np.float64]
+
+
+def evaluate_lammps(
+    model: str | Path,
+    atoms: ase.Atoms,
+    mode: Mode | None = None,
+    ranks: int = 1,
+    kernels: Kernels = "auto",
+    precision: Precision | None = None,
+    before: Sequence[str] = (),
+) -> LammpsResult:
+    """Evaluate a deployed model in LAMMPS.
+
+    Parameters
+    ----------
+    model
+        Path of a deployed model.
+    atoms
+        Of any periodicity.
+    mode
+        ``"fold"``, ``"ghost"`` or ``"local"``, see ``docs/engines/lammps.md``; by default the
+        plugin's choice.
+    ranks
+        MPI ranks; one runs in this process.
+    kernels, precision
+        Of ``pair_style idle``.
+    before
+        Commands of LAMMPS before the evaluation.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If LAMMPS is not installed, or the plugin not built; names the remedy.
+    LammpsError
+        If LAMMPS stops with an error; the message is its own.
+    """
+    [found] = evaluate_each(model, [atoms], mode, ranks, kernels, precision, before)
+    if isinstance(found, LammpsError):
+        raise found
+    return found
+
+
+def evaluate_each(
+    model: str | Path,
+    structures: Sequence[ase.Atoms],
+    mode: Mode | None = None,
+    ranks: int = 1,
+    kernels: Kernels = "auto",
+    precision: Precision | None = None,
+    before: Sequence[str] = (),
+) -> list[LammpsResult | LammpsError]:
+    """Evaluate several structures in one run of LAMMPS, and in another after each that it refuses.
+
+    Parameters
+    ----------
+    structures
+        Of any periodicity.
+    model, mode, ranks, kernels, precision, before
+        As in :func:`evaluate_lammps`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        As :func:`evaluate_lammps`.
+    """
+    placed = [place(atoms) for atoms in structures]
+    results: list[LammpsResult | LammpsError] = []
+    with tempfile.TemporaryDirectory(prefix="idle_md-") as name:
+        folders = [Path(name) / str(k) for k in range(len(placed))]
+        scripts = []
+        for structure, folder in zip(placed, folders, strict=True):
+            folder.mkdir()
+            data = folder / "structure.data"
+            write_data(structure, data)
+            style = set_up(structure, data, Path(model).resolve(), mode, kernels, precision)
+            scripts.append([*style, *before, *_evaluation(folder)])
+        while len(results) < len(placed):
+            error = _run(scripts[len(results) :], Path(name), ranks)
+            for k in range(len(results), len(placed)):
+                if not (folders[k] / TOTALS).exists():
+                    break
+                periodic = bool(structures[k].pbc.all())
+                results.append(_result(folders[k], placed[k].rotation, periodic))
+            if error is not None:
+                results.append(error)
+    return results
+
+
+def _run(scripts: Sequence[Sequence[str]], folder: Path, ranks: int) -> LammpsError | None:
+    """Run scripts one after the other; return the error that ended them."""
+    commands = [command for script in scripts for command in ("clear", *script)]
+    try:
+        if ranks == 1:
+            run_here(commands, folder / "log.lammps")
+        else:
+            run_process(commands, folder, ranks)
+    except LammpsError as error:
+        return error
+    return None
+
+
+def _evaluation(folder: Path) -> list[str]:
+    """Return the commands that evaluate once and write what comes out."""
+    values = {"energy": "pe", "volume": "vol"} | {f"p{k}": f"c_pressure[{k}]" for k in range(1, 7)}
+    written = ", ".join(f'"{name}": $({value}:%.17g)' for name, value in values.items())
+    return [
+        "compute energies all pe/atom pair",
+        "compute pressure all pressure NULL virial",
+        f'dump atoms all custom 1 "{folder / DUMP}" id fx fy fz c_energies',
+        "dump_modify atoms sort id format float %.17g",
+        "thermo_style custom step pe c_pressure[1]",
+        "thermo_modify norm no",
+        "run 0",
+        "undump atoms",
+        f"""print '{{{written}}}' file "{folder / TOTALS}" screen no""",
+    ]
+
+
+def _result(folder: Path, rotation: NDArray[np.float64], periodic: bool) -> LammpsResult:
+    totals = json.loads((folder / TOTALS).read_text())
+    table = read_dump(folder / DUMP)
+    xx, yy, zz, xy, xz, yz = (totals[f"p{k}"] for k in range(1, 7))
+    pressure = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) * BAR
+    pressure = rotation.T @ pressure @ rotation
+    return LammpsResult(
+        energy=totals["energy"],
+        forces=table[:, 1:4] @ rotation,
+        stress=-full_3x3_to_voigt_6_stress(pressure) if periodic else None,
+        virial=pressure * totals["volume"],
+        atomic_energies=table[:, 4],
+    )

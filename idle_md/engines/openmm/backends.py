@@ -1,0 +1,113 @@
+"""The ways by which OpenMM can call a model, and which of them work here."""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from openmm import Platform
+
+from idle_md.engines.openmm.openmmtorch import load_openmmtorch
+from idle_md.files import replacing
+from idle_md.native.places import cache_folder
+
+Backend = Literal["auto", "torchforce", "pythontorchforce", "pythonforce"]
+CLASSES = {"torchforce": "TorchForce", "pythontorchforce": "PythonTorchForce"}
+"""What openmmtorch calls them; PythonForce is OpenMM's own."""
+REMEDY = "install the versions of constraints/torchforce.txt, or use 'pythonforce'"
+SECONDS = 120.0
+
+logger = logging.getLogger(__name__)
+
+
+def choose(backend: Backend) -> Literal["torchforce", "pythontorchforce", "pythonforce"]:
+    """Return the backend to use: for ``"auto"`` the first that works, and a log line says why.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backend.
+    ImportError
+        If it does not work here.
+    """
+    if backend not in get_args(Backend):
+        raise ValueError(f"unknown backend {backend!r}: there are {', '.join(get_args(Backend))}")
+    if backend == "pythonforce":
+        return backend
+    if backend != "auto":
+        problem = why_not(backend)
+        if problem is not None:
+            raise ImportError(f"backend {backend!r} cannot be used: {problem}; {REMEDY}")
+        return backend
+    for each in ("torchforce", "pythontorchforce"):
+        problem = why_not(each)
+        if problem is None:
+            return each
+        logger.info("%s cannot be used: %s", CLASSES[each], problem)
+    return "pythonforce"
+
+
+def force_class(backend: str) -> Any:
+    """Return the class of openmmtorch that a working backend uses."""
+    return getattr(load_openmmtorch(), CLASSES[backend])
+
+
+def why_not(backend: str) -> str | None:
+    """Return why openmmtorch's class for a backend cannot be used here, or None if it can.
+
+    A library that was compiled against another torch can crash a process, so a process of its own
+    tries it, once per installation: the answer is kept in the user's cache.
+    """
+    found = importlib.util.find_spec("openmmtorch")
+    if found is None or found.origin is None:
+        return f"openmmtorch is not installed beside {versions()}"
+    answer = _probed(found.origin, str(Path(found.origin).stat().st_mtime_ns), versions())
+    return answer[backend]
+
+
+def versions() -> str:
+    """Return what openmmtorch has to fit."""
+    return f"torch {torch.__version__}, OpenMM {Platform.getOpenMMVersion()}"
+
+
+@lru_cache
+def _probed(*installation: str) -> dict[str, str | None]:
+    key = hashlib.sha256(json.dumps([sys.prefix, *installation]).encode()).hexdigest()[:16]
+    file = cache_folder() / f"openmmtorch-{key}.json"
+    try:
+        known: dict[str, str | None] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        known = {backend: _probe(backend) for backend in CLASSES}
+        try:
+            with replacing(file) as temporary:
+                temporary.write_text(json.dumps(known, indent=2))
+        except OSError as error:
+            logger.debug("%s cannot be written: %s", file, error)
+    return known
+
+
+def _probe(backend: str) -> str | None:
+    code = f"from idle_md.engines.openmm.openmmtorch import attempt; attempt({CLASSES[backend]!r})"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+    except subprocess.TimeoutExpired:
+        return f"an evaluation took more than {SECONDS:g} s"
+    if done.returncode < 0:
+        return f"openmmtorch crashes beside {versions()} (signal {-done.returncode})"
+    lines = done.stderr.strip().splitlines()
+    return None if done.returncode == 0 else lines[-1] if lines else "it ended without a message"

@@ -1,0 +1,324 @@
+"""How fast a deployed model runs in OpenMM, by every way that there is to run it."""
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.build
+import numpy as np
+import openmm
+import torch
+from openmm import unit
+
+from idle_md.deploy import DeployedModel, describe, extract, load, save
+from idle_md.deploy.kernels import Kernels
+from idle_md.deploy.timing import Comparison, compare_inference
+from idle_md.engines.openmm.force import Backend, Neighbors, create_force
+from idle_md.engines.openmm.system import find_platform, standard_form
+from idle_md.memory import keep_freed_memory
+from idle_md.nn import BACKBONES, Potential
+
+BACKENDS: tuple[Backend, ...] = ("torchforce", "pythontorchforce", "pythonforce")
+LEAST_TURNS, WARM_UP, REPEATS = 5, 3, 100
+SAMPLE_SECONDS = 0.02
+GAP = 2.0
+"""angstrom between molecules of ethanol."""
+TEMPERATURE_K = 300.0
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run a model in OpenMM."""
+
+    platform: str
+    backend: Backend
+    kernels: Kernels
+    neighbors: Neighbors
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Medians over samples that were taken in turn.
+
+    Attributes
+    ----------
+    way
+        How it was run.
+    step_ms, core_ms
+        A step of dynamics, and an evaluation of the model alone.
+    overhead_ms
+        Their difference within a turn.
+    ns_per_day
+        At the timestep.
+    why_not
+        Why it could not be run; then the others are None.
+    """
+
+    way: Way
+    step_ms: float | None = None
+    core_ms: float | None = None
+    overhead_ms: float | None = None
+    ns_per_day: float | None = None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Timings of one structure.
+
+    Attributes
+    ----------
+    atoms, edges
+        Size; edges are directed pairs within the cutoff.
+    empty_ms
+        A step without any force, by platform.
+    timings
+        By way.
+    single_fidelity
+        The model against one of the same size that has seen one fidelity alone; None for a
+        committee.
+    """
+
+    atoms: int
+    edges: int
+    empty_ms: dict[str, float]
+    timings: list[Timing]
+    single_fidelity: Comparison | None
+
+
+Runs = dict[Any, Callable[[int], None]]
+"""By key, what runs a number of steps or evaluations."""
+
+
+def bench_openmm(
+    path: str | Path,
+    atoms: ase.Atoms,
+    *,
+    platforms: Sequence[str] | None = None,
+    backends: Sequence[Backend] = BACKENDS,
+    kernels: Sequence[Kernels] = ("native", "portable"),
+    neighbors: Sequence[Neighbors] = ("native", "vesin", "torch", "nnpops"),
+    timestep_fs: float = 0.5,
+    seconds: float = 60.0,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Report:
+    """Time dynamics of a structure, by every way to run the model; all take turns.
+
+    Parameters
+    ----------
+    path
+        Of a deployed model.
+    atoms
+        A reasonable start: dynamics at constant energy begins at 300 K.
+    platforms
+        Names of OpenMM platforms; all that there are by default.
+    backends, kernels, neighbors
+        See :func:`~idle_md.engines.openmm.create_force`.
+    timestep_fs
+        Length of a step.
+    seconds
+        For all ways together.
+    threads
+        Of torch and of OpenMM's CPU platform.
+    device
+        Where the model runs.
+
+    Raises
+    ------
+    ValueError
+        If the model runs on none of the kernels, or there is no such platform.
+    """
+    keep_freed_memory()
+    start = standard_form(atoms)
+    places = [find_platform(name)[0] for name in platforms or _platforms()]
+    with _threads(threads):
+        models, failed = _models(path, kernels, device)
+        runs: Runs = {("core", each): _evaluator(m, start) for each, m in models.items()}
+        for place in places:
+            runs[place.getName()] = _stepper(start, None, place, timestep_fs, threads)
+        for place, backend, each, search in product(places, backends, kernels, neighbors):
+            way = Way(place.getName(), backend, each, search)
+            try:
+                runs[way] = _dynamics(models, way, start, place, timestep_fs, threads)
+            except (ImportError, ValueError, openmm.OpenMMException) as error:
+                failed[way] = str(error).strip().splitlines()[-1]
+        times = _take_turns(runs, seconds)
+        model = next(iter(models.values()))
+        twin = _twin(model)
+        compared = None if twin is None else compare_inference(model, twin, [start], REPEATS)
+    return Report(
+        atoms=len(start),
+        edges=model.inputs(*_structure(start))[1].shape[1],
+        empty_ms={place.getName(): statistics.median(times[place.getName()]) for place in places},
+        timings=[
+            *(_timing(way, times, timestep_fs) for way in times if isinstance(way, Way)),
+            *(Timing(way, why_not=why) for way, why in failed.items() if isinstance(way, Way)),
+        ],
+        single_fidelity=compared,
+    )
+
+
+def ethanol(molecules: int) -> ase.Atoms:
+    """Return molecules of ethanol on a grid, close together."""
+    molecule = ase.build.molecule("CH3CH2OH")
+    side = math.ceil(molecules ** (1 / 3))
+    grid = np.stack(np.meshgrid(*[np.arange(side)] * 3), -1).reshape(-1, 3)
+    atoms = ase.Atoms()
+    for place in grid[:molecules] * (np.ptp(molecule.positions, axis=0) + GAP):
+        moved = molecule.copy()
+        moved.translate(place)
+        atoms += moved
+    return atoms
+
+
+def _platforms() -> list[str]:
+    every = map(openmm.Platform.getPlatform, range(openmm.Platform.getNumPlatforms()))
+    return [platform.getName() for platform in every]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _models(
+    path: str | Path, kernels: Sequence[Kernels], device: str
+) -> tuple[dict[Kernels, DeployedModel], dict[Any, str]]:
+    """Return the model with each kind of kernels, and why there is none with others."""
+    models, failed = {}, {}
+    for each in kernels:
+        try:
+            models[each] = load(path, device=device, kernels=each)
+        except ValueError as error:
+            failed[each] = str(error)
+    if not models:
+        raise ValueError("; ".join(failed.values()) or "no kernels are given")
+    return models, failed
+
+
+def _twin(model: DeployedModel) -> DeployedModel | None:
+    """Return a model of the same size with random weights that has one fidelity."""
+    metadata = model.metadata
+    if metadata.members > 1:
+        return None
+    settings = dict(metadata.backbone)
+    backbone = BACKBONES[settings.pop("name")](**settings)
+    hidden = metadata.head_widths[1] if len(metadata.head_widths) > 2 else 0
+    potential = Potential(backbone, ["single"], hidden).to_precision(metadata.torch_dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pt"
+        save(extract(potential, "single"), path, describe(potential, "single"))
+        return load(path, device=model.device, kernels=model.kernels)  # type: ignore[arg-type]
+
+
+def _structure(atoms: ase.Atoms) -> tuple[Any, ...]:
+    return atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+
+
+def _evaluator(model: DeployedModel, atoms: ase.Atoms) -> Callable[[int], None]:
+    """Return a function that evaluates the model alone."""
+    inputs = model.inputs(*_structure(atoms))
+
+    def run(count: int) -> None:
+        with torch.no_grad():
+            for _ in range(count):
+                energies, _ = model.core(*inputs, len(atoms))
+            energies[0].item()  # waits for an accelerator
+
+    return run
+
+
+def _dynamics(
+    models: dict[Kernels, DeployedModel],
+    way: Way,
+    atoms: ase.Atoms,
+    platform: openmm.Platform,
+    timestep_fs: float,
+    threads: int,
+) -> Callable[[int], None]:
+    """Return a function that makes steps with the model."""
+    if way.kernels not in models:
+        raise ValueError("the model does not run on these kernels")
+    force = create_force(
+        models[way.kernels],
+        atoms.numbers,
+        backend=way.backend,
+        periodic=bool(atoms.pbc.all()),
+        neighbors=way.neighbors,
+    )
+    return _stepper(atoms, force, platform, timestep_fs, threads)
+
+
+def _stepper(
+    atoms: ase.Atoms,
+    force: openmm.Force | None,
+    platform: openmm.Platform,
+    timestep_fs: float,
+    threads: int,
+) -> Callable[[int], None]:
+    """Return a function that makes steps."""
+    system = openmm.System()
+    for mass in atoms.get_masses():
+        system.addParticle(mass)
+    if atoms.pbc.all():
+        system.setDefaultPeriodicBoxVectors(*(atoms.cell.array * unit.angstrom))
+    if force is not None:
+        system.addForce(force)
+    integrator = openmm.VerletIntegrator(timestep_fs * unit.femtosecond)
+    properties = {"Threads": str(threads)} if platform.getName() == "CPU" else {}
+    context = openmm.Context(system, integrator, platform, properties)
+    context.setPositions(atoms.positions * unit.angstrom)
+    context.setVelocitiesToTemperature(TEMPERATURE_K, 1)
+
+    def run(count: int) -> None:
+        integrator.step(count)
+        context.getState(positions=True)  # waits for an accelerator
+
+    return run
+
+
+def _take_turns(runs: Runs, seconds: float) -> dict[Any, list[float]]:
+    """Return milliseconds per step or evaluation, everybody in turn until the time is over."""
+    counts = {key: _count(run) for key, run in runs.items()}
+    times: dict[Any, list[float]] = {key: [] for key in runs}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[next(iter(runs))]) < LEAST_TURNS:
+        for key, run in runs.items():
+            began = time.perf_counter()
+            run(counts[key])
+            times[key].append(1e3 * (time.perf_counter() - began) / counts[key])
+    return times
+
+
+def _count(run: Callable[[int], None]) -> int:
+    """Return how many steps make a sample, after some to warm up."""
+    run(WARM_UP)
+    began = time.perf_counter()
+    run(1)
+    return max(1, round(SAMPLE_SECONDS / (time.perf_counter() - began)))
+
+
+def _timing(way: Way, times: dict[Any, list[float]], timestep_fs: float) -> Timing:
+    own, core = times[way], times["core", way.kernels]
+    step = statistics.median(own)
+    return Timing(
+        way,
+        step_ms=step,
+        core_ms=statistics.median(core),
+        overhead_ms=statistics.median(a - b for a, b in zip(own, core, strict=True)),
+        ns_per_day=timestep_fs * 1e-6 / (step * 1e-3) * 86400,
+    )

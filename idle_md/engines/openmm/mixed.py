@@ -1,0 +1,214 @@
+"""Systems of which a model describes a part, and a force field of OpenMM the rest."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import app, unit
+
+from idle_md.deploy.kernels import Kernels
+from idle_md.engines.openmm.backends import Backend
+from idle_md.engines.openmm.particles import chosen_particles
+
+CUTOFF = 10.0
+"""angstrom, of the nonbonded forces in a periodic box; PME does what is beyond."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is around the atoms that a model describes.
+
+    The force field describes the rest and, by its charges and Lennard-Jones terms, the interactions
+    of the rest with the model's atoms (mechanical embedding).
+
+    Attributes
+    ----------
+    topology
+        All particles, with residues that the force field knows, hydrogens included. With box
+        vectors the system is periodic, with PME; else nothing is cut off.
+    forcefield
+        Files of the force field, as :class:`openmm.app.ForceField` takes them.
+    ml_atoms
+        Indices of the atoms that the model describes: whole molecules.
+    """
+
+    topology: app.Topology
+    forcefield: Sequence[str]
+    ml_atoms: list[int]
+
+    @property
+    def cutoff_angstrom(self) -> float | None:
+        """Cutoff of the nonbonded forces, None where there is none."""
+        return None if self.topology.getPeriodicBoxVectors() is None else CUTOFF
+
+    @property
+    def bonds(self) -> NDArray[np.int64]:
+        """Bonds (B, 2) of the topology."""
+        pairs = [(first.index, second.index) for first, second in self.topology.bonds()]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def read_surroundings(
+    path: str | Path,
+    forcefield: Sequence[str],
+    *,
+    residues: Sequence[str] = (),
+    chains: Sequence[str] = (),
+    atoms: Sequence[int] = (),
+) -> tuple[Surroundings, ase.Atoms]:
+    """Read a PDB or PDBx/mmCIF file, and choose the model's atoms.
+
+    Parameters
+    ----------
+    path
+        ``.pdb``, or ``.cif`` in PDBx format.
+    forcefield
+        See :class:`Surroundings`.
+    residues, chains, atoms
+        Names of residues, identifiers of chains and indices of atoms, from 0; the model describes
+        what any of them names.
+
+    Returns
+    -------
+    surroundings, atoms
+        And the structure of all particles.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or something that is named is not in it; says what is.
+    """
+    path = Path(path)
+    readers = {".pdb": app.PDBFile, ".cif": app.PDBxFile}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: a force field needs residues, so give a .pdb or .cif file")
+    if not path.is_file():
+        raise FileNotFoundError(f"no structure at {path}")
+    try:
+        file = readers[path.suffix.lower()](str(path))
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a structure: {error}") from error
+    topology, box = file.topology, file.topology.getPeriodicBoxVectors()
+    elements = [atom.element for atom in topology.atoms()]
+    structure = ase.Atoms(
+        [0 if element is None else element.atomic_number for element in elements],
+        file.getPositions(asNumpy=True).value_in_unit(unit.angstrom),
+        cell=None if box is None else box.value_in_unit(unit.angstrom),
+        pbc=box is not None,
+    )
+    chosen = choose_atoms(topology, residues, chains, atoms)
+    return Surroundings(topology, forcefield, chosen), structure
+
+
+def choose_atoms(
+    topology: app.Topology, residues: Sequence[str], chains: Sequence[str], atoms: Sequence[int]
+) -> list[int]:
+    """Return the indices of what is named, see :func:`read_surroundings`, in ascending order."""
+    names = {residue.name for residue in topology.residues()}
+    identifiers = {chain.id for chain in topology.chains()}
+    for what, given, there in (("residue", residues, names), ("chain", chains, identifiers)):
+        unknown = [name for name in given if name not in there]
+        if unknown:
+            raise ValueError(f"no {what} {unknown[0]!r}: there are {', '.join(sorted(there))}")
+    chosen = set(chosen_particles(topology, atoms)[1]) if atoms else set()
+    for atom in topology.atoms():
+        if atom.residue.name in residues or atom.residue.chain.id in chains:
+            chosen.add(atom.index)
+    if not chosen:
+        raise ValueError("no atoms for the model: name residues, chains or indices of atoms")
+    return sorted(chosen)
+
+
+def make_mixed_system(
+    model: Path,
+    surroundings: Surroundings,
+    *,
+    backend: Backend = "auto",
+    kernels: Kernels = "auto",
+) -> tuple[openmm.System, float]:
+    """Return a mixed System, and the charge in e that the force field gives the model's part.
+
+    Bonds with hydrogen and water are rigid, but not within the model's part.
+
+    Parameters
+    ----------
+    model
+        File of a deployed model.
+    surroundings
+        What is around it.
+    backend, kernels
+        See :func:`~idle_md.engines.openmm.create_force`.
+
+    Raises
+    ------
+    ImportError
+        If openmmml is not installed.
+    ValueError
+        If the force field has no parameters for a residue, or there is no such file; if the model's
+        part is bonded to the rest.
+    """
+    try:
+        from openmmml import MLPotential  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ImportError(
+            "a model within a force field needs openmmml: pip install 'idle-md[openmm]'"
+        ) from error
+    topology, chosen = surroundings.topology, surroundings.ml_atoms
+    _check_whole(topology, set(chosen))
+    periodic = surroundings.cutoff_angstrom is not None
+    try:
+        classical = app.ForceField(*surroundings.forcefield).createSystem(
+            topology,
+            nonbondedMethod=app.PME if periodic else app.NoCutoff,
+            nonbondedCutoff=CUTOFF * unit.angstrom,
+            constraints=app.HBonds,
+            rigidWater=True,
+            removeCMMotion=False,
+        )
+    except Exception as error:
+        raise ValueError(
+            f"the force field {', '.join(surroundings.forcefield)} cannot describe this "
+            f"structure: {error}"
+        ) from error
+    try:
+        potential = MLPotential("idle-md", modelPath=str(model), backend=backend, kernels=kernels)
+    except KeyError as error:
+        raise ImportError(
+            "openmmml does not find its plug-in 'idle-md': install idle_md anew, so that its entry "
+            "points are known"
+        ) from error
+    system = potential.createMixedSystem(topology, classical, chosen)
+    logger.info("the model describes %d of %d particles", len(chosen), system.getNumParticles())
+    return system, _charge(classical, chosen)
+
+
+def model_force(system: openmm.System) -> openmm.Force:
+    """Return the force of a model in a System."""
+    return next(force for force in system.getForces() if force.getName() == "idle_md")
+
+
+def _charge(system: openmm.System, atoms: Sequence[int]) -> float:
+    charge = 0.0
+    for force in system.getForces():
+        if isinstance(force, openmm.NonbondedForce):
+            charge += sum(force.getParticleParameters(atom)[0]._value for atom in atoms)
+    return charge
+
+
+def _check_whole(topology: app.Topology, chosen: set[int]) -> None:
+    """Refuse bonds across the border: openmmml cuts them open, or caps them, by its version."""
+    for first, second in topology.bonds():
+        if (first.index in chosen) != (second.index in chosen):
+            inside, outside = (first, second) if first.index in chosen else (second, first)
+            raise ValueError(
+                f"atom {inside.index} ({inside.name} of {inside.residue.name}) is in the model's "
+                f"part and bonded to atom {outside.index} ({outside.name} of "
+                f"{outside.residue.name}), which is not: choose whole molecules"
+            )

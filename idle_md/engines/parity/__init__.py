@@ -1,0 +1,1 @@
+"""The same structures in every engine."""

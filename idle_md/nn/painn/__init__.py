@@ -1,0 +1,5 @@
+"""PaiNN."""
+
+from idle_md.nn.painn.network import PaiNN
+
+__all__ = ["PaiNN"]

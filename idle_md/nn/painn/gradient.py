@@ -1,0 +1,254 @@
+"""PaiNN with one head: atomic energies and their edge gradients by a hand-derived reverse pass."""
+
+import copy
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from idle_md.nn.painn.network import NORM_EPSILON, Message, PaiNN, Update
+from idle_md.nn.reverse import Dense, by_number, edge_gradients, readout
+
+
+class Edges(NamedTuple):
+    """What the stages read of the edges, and the two sums their reverse halves add to."""
+
+    centre: Tensor  # (E,)
+    neighbor: Tensor  # (E,)
+    basis: Tensor  # (E, R + 1)
+    direction: Tensor  # (E, 3, 1)
+    basis_gradient: Tensor  # (E, R + 1)
+    direction_gradient: Tensor  # (E, 3)
+
+
+class PaiNNGradient(nn.Module):
+    """Atomic energies of a PaiNN with one head, and their gradients, without autograd.
+
+    The stages are nested: each runs its forward half, calls the stage inside it, and then runs its
+    reverse half on the intermediates it still holds. Both halves write over what nobody reads
+    again: large systems are limited by memory, small ones by the number of operations. What the
+    first interaction sends depends on the element alone and is kept as a table.
+
+    Parameters
+    ----------
+    backbone
+        The trained backbone.
+    hidden, output
+        The head, ``E_i = output([z_i, silu(hidden(z_i))])``, or without ``hidden``,
+        ``output(z_i)``. The bias of ``output`` is left to the caller, who adds it to the reference
+        energies.
+    """
+
+    def __init__(self, backbone: PaiNN, hidden: nn.Linear | None, output: nn.Linear) -> None:
+        super().__init__()
+        first = cast(Message, backbone.message[0])
+        embedding = backbone.embedding.weight
+        self.features = backbone.features
+        self.embedding = nn.Buffer(by_number(embedding, backbone.elements))
+        sent = first.output(silu(first.hidden(embedding)))
+        self.sent = nn.Buffer(by_number(sent, backbone.elements))
+        self.filter = nn.Buffer(first.filter.weight.t().contiguous())
+        self.basis = copy.deepcopy(backbone.basis)
+        self.rest = _stages(backbone, readout(hidden, output))
+
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_owned: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return atomic energies (N,) and edge gradients (E, 3), see the edge contract."""
+        F = self.features
+        distance = torch.linalg.vector_norm(edge_vectors, dim=1)
+        inverse = distance.reciprocal().unsqueeze(1)
+        unit = edge_vectors * inverse
+        basis, basis_slope = self.basis.with_derivative(distance)
+        edges = Edges(
+            edge_index.select(0, 0),
+            edge_index.select(0, 1),
+            basis,
+            unit.unsqueeze(2),
+            torch.zeros_like(basis),
+            torch.zeros_like(unit),
+        )
+        sent = self.sent.index_select(0, species).index_select(0, edges.neighbor)
+        message = torch.mm(basis, self.filter).mul_(sent)
+        radial = message.narrow(1, F, F).unsqueeze(1)
+        scalars = self.embedding.index_select(0, species)
+        scalars.index_add_(0, edges.centre, message.narrow(1, 0, F))
+        vectors = torch.zeros((len(species), 3, F), dtype=unit.dtype, device=unit.device)
+        vectors.index_add_(0, edges.centre, radial * edges.direction)
+
+        energies, scalar_gradient, vector_gradient = self.rest(scalars, vectors, edges, n_owned)
+
+        received = vector_gradient.index_select(0, edges.centre)
+        product = received * radial
+        edges.direction_gradient.add_(product.sum(2))
+        torch.mul(received, edges.direction, out=product)
+        gradient = torch.cat([scalar_gradient.index_select(0, edges.centre), product.sum(1)], 1)
+        edges.basis_gradient.addmm_(gradient.mul_(sent), self.filter.t())
+
+        slope = edges.basis_gradient.mul_(basis_slope).sum(1, keepdim=True)
+        return energies, edge_gradients(slope, edges.direction_gradient, unit, inverse)
+
+
+class _Network(nn.Module):
+    """Two layers with a SiLU between; ``forward`` also returns the input of the SiLU."""
+
+    def __init__(self, hidden: nn.Linear, output: nn.Linear) -> None:
+        super().__init__()
+        self.hidden = Dense(hidden)
+        self.output = Dense(output)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.hidden(x)
+        return hidden, self.output(silu(hidden))
+
+    @torch.jit.export
+    def reverse(self, gradient: Tensor, hidden: Tensor) -> Tensor:
+        inner = self.output.reverse(gradient)
+        return self.hidden.reverse(torch.ops.aten.silu_backward(inner, hidden))
+
+
+class _Message(nn.Module):
+    """A later interaction's message, in which the neighbours' vectors take part."""
+
+    def __init__(self, message: Message, rest: nn.Module) -> None:
+        super().__init__()
+        self.features = message.features
+        self.network = _Network(message.hidden, message.output)
+        self.filter = nn.Buffer(message.filter.weight.detach().t().contiguous())
+        self.rest = rest
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, edges: Edges, n_owned: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        F = self.features
+        hidden, outputs = self.network(scalars)
+        sent = outputs.index_select(0, edges.neighbor)
+        filters = torch.mm(edges.basis, self.filter)
+        message = sent * filters
+        radial = message.narrow(1, F, F).unsqueeze(1)
+        mixing = message.narrow(1, 2 * F, F).unsqueeze(1)
+        neighbors = vectors.index_select(0, edges.neighbor)
+        product = radial * edges.direction
+        scalars.index_add_(0, edges.centre, message.narrow(1, 0, F))
+        vectors.index_add_(0, edges.centre, product.addcmul_(mixing, neighbors))
+
+        energies, scalar_gradient, vector_gradient = self.rest(scalars, vectors, edges, n_owned)
+
+        received = vector_gradient.index_select(0, edges.centre)
+        torch.mul(received, radial, out=product)
+        edges.direction_gradient.add_(product.sum(2))
+        torch.mul(received, edges.direction, out=product)
+        gradient = torch.cat(
+            [
+                scalar_gradient.index_select(0, edges.centre),
+                product.sum(1),
+                neighbors.mul_(received).sum(1),
+            ],
+            1,
+        )
+        vector_gradient.index_add_(0, edges.neighbor, received.mul_(mixing))
+        edges.basis_gradient.addmm_(sent.mul_(gradient), self.filter.t())
+        outputs.zero_().index_add_(0, edges.neighbor, gradient.mul_(filters))
+        scalar_gradient.add_(self.network.reverse(outputs, hidden))
+        return energies, scalar_gradient, vector_gradient
+
+
+class _Mixing(nn.Module):
+    """What the two kinds of atom-wise update have in common."""
+
+    def __init__(self, update: Update, rest: nn.Module) -> None:
+        super().__init__()
+        self.features = update.features
+        self.epsilon = NORM_EPSILON
+        self.mix = nn.Buffer(update.mix.weight.detach().t().contiguous())
+        self.network = _Network(update.hidden, update.output)
+        self.rest = rest
+
+    def mixed(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the two mixtures of the vectors (N, 3, F), the first's norm, their product."""
+        F = self.features
+        both = torch.matmul(vectors, self.mix)
+        left = both.narrow(2, 0, F)
+        right = both.narrow(2, F, F)
+        norm = (left * left).sum(1).add_(self.epsilon).sqrt_()
+        return left, right, norm, (left * right).sum(1)
+
+    def reverse(
+        self,
+        gates: Tensor,
+        product: Tensor,
+        hidden: Tensor,
+        left: Tensor,
+        right: Tensor,
+        norm: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of the scalars, of ``left`` and of ``right``."""
+        F = self.features
+        inputs = self.network.reverse(gates, hidden)
+        product = product.unsqueeze(1)
+        stretch = inputs.narrow(1, F, F).div_(norm).unsqueeze(1)
+        return (
+            inputs.narrow(1, 0, F),
+            (stretch * left).addcmul_(product, right),
+            product * left,
+        )
+
+
+class _Update(_Mixing):
+    """Atom-wise update that hands on scalars and vectors."""
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, edges: Edges, n_owned: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        F = self.features
+        left, right, norm, product = self.mixed(vectors)
+        hidden, gates = self.network(torch.cat([scalars, norm], 1))
+        scale = gates.narrow(1, F, F)
+        gate = gates.narrow(1, 2 * F, F).unsqueeze(1)
+        scalars.add_(gates.narrow(1, 0, F)).addcmul_(scale, product)
+        vectors.addcmul_(gate, right)
+
+        energies, scalar_gradient, vector_gradient = self.rest(scalars, vectors, edges, n_owned)
+
+        gate_gradient = torch.cat(
+            [scalar_gradient, scalar_gradient * product, (vector_gradient * right).sum(1)], 1
+        )
+        inputs, left_gradient, right_gradient = self.reverse(
+            gate_gradient, scalar_gradient * scale, hidden, left, right, norm
+        )
+        right_gradient.addcmul_(vector_gradient, gate)
+        mixed = torch.matmul(torch.cat([left_gradient, right_gradient], 2), self.mix.t())
+        return energies, scalar_gradient.add_(inputs), vector_gradient.add_(mixed)
+
+
+class _LastUpdate(_Mixing):
+    """Atom-wise update of the last interaction, whose vectors nobody reads."""
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, edges: Edges, n_owned: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        F = self.features
+        left, right, norm, product = self.mixed(vectors)
+        hidden, gates = self.network(torch.cat([scalars, norm], 1))
+        scale = gates.narrow(1, F, F)
+        scalars.add_(gates.narrow(1, 0, F)).addcmul_(scale, product)
+
+        energies, scalar_gradient = self.rest(scalars, n_owned)
+
+        gate_gradient = torch.cat([scalar_gradient, scalar_gradient * product], 1)
+        inputs, left_gradient, right_gradient = self.reverse(
+            gate_gradient, scalar_gradient * scale, hidden, left, right, norm
+        )
+        mixed = torch.matmul(torch.cat([left_gradient, right_gradient], 2), self.mix.t())
+        return energies, scalar_gradient.add_(inputs), mixed
+
+
+def _stages(backbone: PaiNN, head: nn.Module) -> nn.Module:
+    rest = head
+    for k in reversed(range(backbone.interactions)):
+        last = k == backbone.interactions - 1
+        rest = (_LastUpdate if last else _Update)(cast(Update, backbone.update[k]), rest)
+        if k > 0:
+            rest = _Message(cast(Message, backbone.message[k]), rest)
+    return rest

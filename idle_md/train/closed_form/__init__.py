@@ -1,0 +1,1 @@
+"""New fidelities in closed form."""

@@ -1,0 +1,252 @@
+"""Errors of a model on labelled geometries, as every published table defines them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from idle_md.data import Batch, GeometryTensors, Store, load
+from idle_md.deploy import DeployedModel
+from idle_md.deploy import load as load_model
+from idle_md.elements import symbols
+from idle_md.nn import Potential, load_checkpoint
+from idle_md.train.delta import explicit_difference
+from idle_md.train.loss import predict
+
+Predictor = Callable[[Batch], tuple[Tensor, Tensor]]
+CHUNK = 64  # geometries evaluated at a time
+
+
+class Errors(TypedDict):
+    """Mean absolute errors of one fidelity on one split; None where nothing is labelled."""
+
+    energy_mae_mev: float | None
+    energy_mae_mev_per_atom: float | None
+    relative_energy_mae_mev: float | None
+    force_mae_mev_per_angstrom: float | None
+    n_energies: int
+    n_forces: int
+
+
+class Parity(TypedDict):
+    """Labels and predictions side by side, where labelled; energies are relative (G,)."""
+
+    energy_label: npt.NDArray[np.float64]
+    energy: npt.NDArray[np.float64]
+    force_label: npt.NDArray[np.float64]
+    force: npt.NDArray[np.float64]
+
+
+def potential_predictor(potential: Potential, fidelity: str) -> Predictor:
+    """Return a function giving total energies (B,) in eV and forces (N, 3) in eV/angstrom."""
+    column = potential.column(fidelity)
+
+    def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
+        prediction = predict(potential, batch, [column])
+        reference = potential.reference_energies[batch.species, column]
+        energies = prediction.energies[:, column].detach().double()
+        return energies.index_add(0, batch.graph_index, reference), prediction.forces[column]
+
+    return energies_and_forces
+
+
+def deployed_predictor(model: DeployedModel) -> Predictor:
+    """Return the same function for an exported model."""
+
+    def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
+        atomic, gradient = model.core(
+            batch.species, batch.edge_index, batch.edge_vectors, len(batch.species)
+        )
+        energies = atomic.new_zeros(batch.n_graphs).index_add(0, batch.graph_index, atomic)
+        centre, neighbor = batch.edge_index
+        forces = gradient.new_zeros((len(batch.species), 3)).index_add(0, centre, gradient)
+        return energies, forces.index_add(0, neighbor, -gradient)
+
+    return energies_and_forces
+
+
+def predict_all(
+    predictor: Predictor, tensors: GeometryTensors, indices: Tensor | None = None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return energies (G,) and forces (A, 3) of geometries by index, all by default."""
+    energies, forces = [], []
+    chosen = torch.arange(len(tensors)) if indices is None else indices
+    for chunk in chosen.split(CHUNK):
+        energy, force = predictor(tensors.batch(chunk))
+        energies.append(energy.numpy())
+        forces.append(force.double().numpy())
+    return np.concatenate(energies), np.concatenate(forces)
+
+
+def relative(
+    energies: npt.NDArray[np.float64], groups: npt.NDArray[np.str_]
+) -> npt.NDArray[np.float64]:
+    """Return energies (G,) less the mean of their group."""
+    _, members = np.unique(groups, return_inverse=True)
+    return energies - (np.bincount(members, energies) / np.bincount(members))[members]
+
+
+def evaluate(
+    predictor: Predictor, store: Store, fidelity: str, cutoff: float, dtype: torch.dtype
+) -> tuple[Errors, Parity]:
+    """Return a model's errors on a store, and the numbers that they come from.
+
+    Parameters
+    ----------
+    predictor
+        Of :func:`potential_predictor` or :func:`deployed_predictor`.
+    store
+        Geometries and labels to compare with.
+    fidelity
+        Level of theory of labels and predictions.
+    cutoff, dtype
+        The model's, cutoff in angstrom.
+    """
+    labelled = np.flatnonzero(store.has_energy(fidelity) | store.has_forces(fidelity))
+    part = store.select(labelled)
+    if len(labelled) == 0:
+        return compare(part, fidelity, np.empty(0), np.empty((0, 3)))
+    tensors = GeometryTensors(part, cutoff, [fidelity], dtype)
+    energies, forces = predict_all(predictor, tensors)
+    return compare(part, fidelity, energies, forces)
+
+
+def evaluate_potential(potential: Potential, store: Store, fidelity: str) -> tuple[Errors, Parity]:
+    """Return the errors of one head of a training model, see :func:`evaluate`.
+
+    A fidelity that was trained on forces alone has errors of forces alone.
+    """
+    dtype = next(potential.parameters()).dtype
+    if not potential.has_energies(fidelity):
+        store = _without_energies(store, fidelity)
+    predictor = potential_predictor(potential, fidelity)
+    return evaluate(predictor, store, fidelity, potential.backbone.cutoff, dtype)
+
+
+def _without_energies(store: Store, fidelity: str) -> Store:
+    labels = store.labels_of(fidelity)
+    hidden = replace(labels, energy=np.full_like(labels.energy, np.nan))
+    return replace(store, labels={**store.labels, fidelity: hidden})
+
+
+def evaluate_deployed(model: DeployedModel, store: Store) -> tuple[Errors, Parity]:
+    """Return the errors of an exported model, see :func:`evaluate`."""
+    about = model.metadata
+    dtype = getattr(torch, about.dtype)
+    return evaluate(deployed_predictor(model), store, about.fidelity, about.cutoff_angstrom, dtype)
+
+
+def held_out_errors(
+    store: Store,
+    splits: Mapping[str, npt.NDArray[np.int64]],
+    fidelities: Sequence[str],
+    errors: Callable[[Store, str], Errors],
+) -> dict[str, dict[str, Errors]]:
+    """Return errors on the geometries that are never trained on, by role and fidelity.
+
+    Parameters
+    ----------
+    store, splits
+        Geometries, and the indices of the roles ``test`` and ``ood``, if there are any.
+    fidelities
+        Levels of theory to evaluate.
+    errors
+        Gives those of one fidelity on a store.
+    """
+    nothing = np.empty(0, np.int64)
+    parts = {role: store.select(splits.get(role, nothing)) for role in ("test", "ood")}
+    return {role: {f: errors(part, f) for f in fidelities} for role, part in parts.items()}
+
+
+def compare(
+    store: Store,
+    fidelity: str,
+    energies: npt.NDArray[np.float64],
+    forces: npt.NDArray[np.float64],
+) -> tuple[Errors, Parity]:
+    """Return the errors of energies (G,) and forces (A, 3) against a store's labels."""
+    labels = store.labels_of(fidelity)
+    known = store.has_energy(fidelity)
+    groups = store.group[known]
+    errors = Errors(
+        energy_mae_mev=None,
+        energy_mae_mev_per_atom=None,
+        relative_energy_mae_mev=None,
+        force_mae_mev_per_angstrom=None,
+        n_energies=int(known.sum()),
+        n_forces=int(store.has_forces(fidelity).sum()),
+    )
+    parity = Parity(
+        energy_label=relative(labels.energy[known], groups),
+        energy=relative(energies[known], groups),
+        force_label=np.empty(0),
+        force=np.empty(0),
+    )
+    if known.any():
+        difference = energies[known] - labels.energy[known]
+        per_atom = difference / store.n_atoms[known]
+        errors["energy_mae_mev"] = 1e3 * float(np.abs(difference).mean())
+        errors["energy_mae_mev_per_atom"] = 1e3 * float(np.abs(per_atom).mean())
+        errors["relative_energy_mae_mev"] = 1e3 * float(np.abs(relative(difference, groups)).mean())
+    if store.has_forces(fidelity).any():
+        rows = ~np.isnan(labels.forces[:, 0])
+        parity["force_label"] = labels.forces[rows].astype(np.float64).ravel()
+        parity["force"] = forces[rows].ravel()
+        errors["force_mae_mev_per_angstrom"] = 1e3 * float(
+            np.abs(parity["force"] - parity["force_label"]).mean()
+        )
+    return errors, parity
+
+
+def evaluate_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors]]:
+    """Return the errors of a checkpoint or exported model on a data set, by role and fidelity.
+
+    Parameters
+    ----------
+    path
+        A checkpoint (``.ckpt``), all of whose heads are evaluated, or an exported model.
+    source
+        Name of a shipped data set, or a file, see :func:`idle_md.data.load`. Geometries without a
+        role are reported under ``all``.
+
+    Raises
+    ------
+    ValueError
+        If the data set has no labels of any fidelity of the model, or an element is unknown to it.
+    """
+    store = load(source)
+    if path.suffix == ".ckpt":
+        potential, about = load_checkpoint(path)
+        if about.get("delta_on"):
+            store = explicit_difference(store, about["target"], about["delta_on"])
+        fidelities, elements = potential.fidelities, potential.backbone.elements
+
+        def errors(part: Store, fidelity: str) -> Errors:
+            return evaluate_potential(potential, part, fidelity)[0]
+    else:
+        model = load_model(path)
+        fidelities, elements = [model.metadata.fidelity], model.metadata.elements
+
+        def errors(part: Store, fidelity: str) -> Errors:
+            return evaluate_deployed(model, part)[0]
+
+    shared = [f for f in fidelities if f in store.fidelities]
+    if not shared:
+        raise ValueError(
+            f"{source} has labels of {', '.join(store.fidelities)}, but {path} predicts "
+            + ", ".join(fidelities)
+        )
+    unknown = sorted(set(store.elements) - set(elements))
+    if unknown:
+        raise ValueError(
+            f"{source} has elements that {path} does not know: {', '.join(symbols(unknown))}"
+        )
+    roles = {
+        str(role): store.select(np.flatnonzero(store.role == role)) for role in set(store.role)
+    }
+    return {role or "all": {f: errors(part, f) for f in shared} for role, part in roles.items()}

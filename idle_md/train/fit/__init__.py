@@ -1,0 +1,1 @@
+"""The fit: loop, Lightning module and callbacks."""

@@ -1,0 +1,159 @@
+"""Masked multi-fidelity loss, and the energies and forces it compares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import huber_loss
+
+from idle_md.data import Batch
+from idle_md.nn import Potential
+from idle_md.train import processes
+from idle_md.train.prediction import compiled_gradients, gradients
+
+ENERGY_DELTA = 0.05  # eV / sqrt(atom): below it the loss is quadratic, above it linear
+FORCE_DELTA = 0.1  # eV / angstrom
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Residual energies (B, n_fidelities) in eV above the reference energies, and forces.
+
+    ``forces`` (N, 3) in eV/angstrom by output column, for the columns that were asked for.
+    """
+
+    energies: Tensor
+    forces: dict[int, Tensor]
+
+
+def predict(
+    potential: Potential,
+    batch: Batch,
+    force_columns: Sequence[int],
+    create_graph: bool = False,
+    compiled: bool = False,
+) -> Prediction:
+    """Return residual energies of every fidelity and forces of some.
+
+    Parameters
+    ----------
+    potential
+        The model.
+    batch
+        Geometries, on the model's device and in its precision.
+    force_columns
+        Output columns whose forces are wanted.
+    create_graph
+        Whether the forces will be differentiated again.
+    compiled
+        Whether to compile the model; the result can be differentiated either way.
+    """
+    columns = tuple(force_columns)
+    graph = potential, batch.species, batch.edge_index, batch.edge_vectors, columns
+    atomic, found = compiled_gradients()(*graph) if compiled else gradients(*graph, create_graph)
+    energies = atomic.new_zeros((batch.n_graphs, atomic.shape[1]))
+    energies = energies.index_add(0, batch.graph_index, atomic)
+    centre, neighbor = batch.edge_index
+    forces = {
+        column: torch.zeros_like(batch.positions)
+        .index_add(0, centre, gradient)
+        .index_add(0, neighbor, gradient, alpha=-1)
+        for column, gradient in zip(columns, found, strict=True)
+    }
+    return Prediction(energies, forces)
+
+
+def residual_energies(potential: Potential, batch: Batch) -> Tensor:
+    """Return label energies (B, n_fidelities) less the reference energies, NaN where missing."""
+    reference = potential.reference_energies[batch.species]
+    total = reference.new_zeros((batch.n_graphs, reference.shape[1]))
+    total = total.index_add(0, batch.graph_index, reference)
+    return (batch.energies - total).to(batch.positions.dtype)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Sum over fidelities of Huber losses of energies and forces.
+
+    Energies enter per square root of the number of atoms, so that small and large molecules weigh
+    alike. Labels that are missing contribute nothing, and a batch without any label of a kind
+    contributes zero for it.
+
+    Parameters
+    ----------
+    weights
+        ``{column: (energy weight, force weight)}``.
+    paired
+        ``{column: base column}``: where both energies are labelled, the difference of the two
+        predictions is supervised in place of the column's own energy.
+    compiled
+        Whether to compile the model for training.
+    """
+
+    weights: Mapping[int, tuple[float, float]]
+    paired: Mapping[int, int]
+    compiled: bool = False
+
+    def force_columns(self, batch: Batch) -> list[int]:
+        """Return the columns that have a weighted force label in the batch."""
+        return [
+            column
+            for column, (_, weight) in self.weights.items()
+            if weight > 0 and not bool(torch.isnan(batch.forces[:, column, 0]).all())
+        ]
+
+    def __call__(
+        self, potential: Potential, batch: Batch, create_graph: bool = True
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Return the loss and its part by output column.
+
+        With several processes, the mean of what they return is the loss over all their labels.
+        """
+        columns = self.force_columns(batch)
+        prediction = predict(potential, batch, columns, create_graph, self.compiled)
+        labels = residual_energies(potential, batch)
+        n_atoms = torch.bincount(batch.graph_index, minlength=batch.n_graphs)
+        root = n_atoms.to(labels.dtype).sqrt()
+        energy_share, force_share = label_shares(batch)
+        parts = {}
+        for column, (energy_weight, force_weight) in self.weights.items():
+            energy, label = self._compared(prediction.energies, labels, column)
+            huber = masked_huber(energy / root, label / root, ENERGY_DELTA)
+            part = energy_weight * energy_share[column] * huber
+            if column in prediction.forces:
+                forces, force_labels = prediction.forces[column], batch.forces[:, column]
+                huber = masked_huber(forces, force_labels, FORCE_DELTA)
+                part = part + force_weight * force_share[column] * huber
+            parts[column] = part
+        return torch.stack(list(parts.values())).sum(), parts
+
+    def _compared(self, energies: Tensor, labels: Tensor, column: int) -> tuple[Tensor, Tensor]:
+        energy, label = energies[:, column], labels[:, column]
+        if column not in self.paired:
+            return energy, label
+        base = self.paired[column]
+        pair = ~torch.isnan(labels[:, base])
+        return (
+            torch.where(pair, energy - energies[:, base], energy),
+            torch.where(pair, label - labels[:, base], label),
+        )
+
+
+def label_shares(batch: Batch) -> Tensor:
+    """Return the weight of this process's means, (2, n_fidelities): of energies, of forces.
+
+    Gradients are averaged over processes. A mean over a process's labels therefore has to count as
+    many times as it has labels more than the average process, which is once if it is alone.
+    """
+    energies, forces = ~torch.isnan(batch.energies), ~torch.isnan(batch.forces)
+    known = torch.stack([energies.sum(0), forces.sum((0, 2))]).to(batch.positions)
+    return processes.count() * known / processes.total(known).clamp(min=1)
+
+
+def masked_huber(prediction: Tensor, label: Tensor, delta: float) -> Tensor:
+    """Mean Huber loss in units of ``delta`` where the label is not NaN; 0 if there is none."""
+    known = ~torch.isnan(label)
+    if not bool(known.any()):
+        return 0.0 * prediction.sum()  # every process must have a gradient of every parameter
+    return huber_loss(prediction[known], label[known], delta=delta) / delta

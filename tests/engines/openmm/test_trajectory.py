@@ -1,0 +1,185 @@
+import struct
+import sys
+
+import ase.build
+import ase.io
+import numpy as np
+import pytest
+from openmm import app, unit
+from openmm.app.internal.xtc_utils import read_xtc
+
+from idle_md.engines.openmm.dynamics import run_md
+from idle_md.engines.openmm.trajectory import part_of, writing_trajectory
+from idle_md.structures import read_structure
+
+ETHANOL = ase.build.molecule("CH3CH2OH")
+
+
+@pytest.fixture(scope="module")
+def path(model_file):
+    return model_file()
+
+
+def run(path, trajectory, atoms=ETHANOL, **settings):
+    return run_md(path, atoms, steps=50, interval=20, trajectory=trajectory, **settings)
+
+
+def test_xyz_has_every_report(path, tmp_path) -> None:
+    result = run(path, tmp_path / "new" / "run.xyz")
+    frames = ase.io.read(tmp_path / "new" / "run.xyz", ":")
+    assert len(frames) == len(result.times_ps) == 4
+    np.testing.assert_allclose(frames[0].positions, ETHANOL.positions, atol=1e-7)
+    np.testing.assert_allclose(frames[-1].positions, result.final.positions, atol=1e-7)
+    assert frames[-1].info["time_ps"] == pytest.approx(0.025)
+    energies = [frame.info["potential_ev"] for frame in frames]
+    np.testing.assert_allclose(energies, result.potential_ev, atol=1e-6)
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["run.xyz"]
+
+
+def read_dcd(file) -> np.ndarray:
+    """Return the coordinates (frames, N, 3) of a DCD file without unit cells."""
+    content = file.read_bytes()
+    [frames] = struct.unpack_from("<i", content, 8)
+    atoms = len(ETHANOL)
+    size = 4 * atoms + 8
+    body = content[len(content) - frames * 3 * size :]
+    values = [np.frombuffer(body, "<f4", atoms, offset=k * size + 4) for k in range(3 * frames)]
+    return np.array(values).reshape(frames, 3, atoms).transpose(0, 2, 1)
+
+
+def test_dcd_has_every_report(path, tmp_path) -> None:
+    result = run(path, tmp_path / "run.dcd")
+    frames = read_dcd(tmp_path / "run.dcd")
+    assert len(frames) == 4
+    np.testing.assert_allclose(frames[0], ETHANOL.positions, atol=1e-5)
+    np.testing.assert_allclose(frames[-1], result.final.positions, atol=1e-5)
+
+
+def test_frames_carry_their_cell(path, tmp_path) -> None:
+    crystal = ase.Atoms("CHON", 1.5 * np.eye(4, 3), cell=[6.0, 6.5, 7.0], pbc=True)
+    result = run(path, tmp_path / "run.xyz", crystal, ensemble="npt", seed=2)
+    frames = ase.io.read(tmp_path / "run.xyz", ":")
+    assert frames[0].pbc.all()
+    np.testing.assert_allclose(frames[0].cell.array, np.diag([6.0, 6.5, 7.0]), atol=1e-7)
+    np.testing.assert_allclose(frames[-1].cell.array, result.final.cell.array, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["run.xyz", "run.dcd"])
+def test_interrupted_run_leaves_the_frames_so_far(path, tmp_path, name) -> None:
+    def stop(done: int, speed: float) -> None:
+        if done == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(path, tmp_path / name, progress=stop)
+    assert not (tmp_path / name).exists()
+    part = (tmp_path / name).with_suffix(f".part{name[-4:]}")
+    frames = ase.io.read(part, ":") if name.endswith("xyz") else read_dcd(part)
+    assert len(frames) == 3
+
+
+@pytest.mark.parametrize("name", ["run.xyz", "run.dcd", "run.xtc", "run.pdb"])
+@pytest.mark.parametrize("part", [False, True])
+def test_existing_frames_are_never_overwritten(path, tmp_path, name, part) -> None:
+    existing = part_of(tmp_path / name) if part else tmp_path / name
+    existing.write_text("an earlier run")
+    what = "what an interrupted run left" if part else "a trajectory"
+    with pytest.raises(FileExistsError, match=rf"run\..* exists, {what}: give another name"):
+        run(path, tmp_path / name)
+    assert existing.read_text() == "an earlier run"
+    assert list(tmp_path.iterdir()) == [existing]
+
+
+def read_back(file) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return coordinates (frames, N, 3) in angstrom, and times in ps where there are any."""
+    if file.suffix == ".pdb":
+        pdb = app.PDBFile(str(file))
+        count = pdb.getNumFrames()
+        positions = [pdb.getPositions(asNumpy=True, frame=k)._value for k in range(count)]
+        return 10.0 * np.array(positions), None
+    positions, _, times, steps = read_xtc(str(file).encode())
+    return 10.0 * positions.transpose(2, 0, 1), (times, steps)
+
+
+@pytest.mark.parametrize("name", ["run.xtc", "run.pdb"])
+def test_xtc_and_pdb_have_every_report(path, tmp_path, name) -> None:
+    result = run_md(path, ETHANOL, steps=60, interval=20, trajectory=tmp_path / name)
+    positions, times = read_back(tmp_path / name)
+    assert len(positions) == len(result.times_ps) == 4
+    np.testing.assert_allclose(positions[0], ETHANOL.positions, atol=6e-3)
+    np.testing.assert_allclose(positions[-1], result.final.positions, atol=6e-3)
+    if times is not None:
+        np.testing.assert_allclose(times[0], result.times_ps, atol=1e-6)
+        assert list(times[1]) == [0, 20, 40, 60]
+
+
+@pytest.mark.parametrize("name", ["run.dcd", "run.xtc", "run.pdb"])
+def test_binary_frames_carry_their_cell(path, tmp_path, name) -> None:
+    cell = [[6.0, 0.0, 0.0], [-3.0, 5.2, 0.0], [1.0, 1.0, 7.0]]
+    crystal = ase.Atoms("CHON", 1.5 * np.eye(4, 3), cell=cell, pbc=True)
+    result = run_md(path, crystal, steps=2, interval=1, trajectory=tmp_path / name)
+    expected = result.final.cell.cellpar()
+    if name == "run.dcd":
+        content = (tmp_path / name).read_bytes()
+        frame = len(content) - 3 * (4 * 4 + 8) - 56
+        a, cos_c, b, cos_b, cos_a, c = struct.unpack_from("<6d", content, frame + 4)
+        angles = 90.0 - np.degrees(np.arcsin([cos_a, cos_b, cos_c]))
+        np.testing.assert_allclose([a, b, c, *angles], expected, rtol=1e-6)
+    elif name == "run.xtc":
+        _, box, _, _ = read_xtc(str(tmp_path / name).encode())
+        np.testing.assert_allclose(10 * box[:, :, -1], result.final.cell.array, rtol=1e-6)
+    else:
+        np.testing.assert_allclose(read_structure(tmp_path / name).cell.cellpar(), expected, 1e-3)
+
+
+def test_unwritable_trajectory_is_an_error_before_the_run(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(OSError, match=r"cannot write .*file/run\.xyz"),
+        writing_trajectory(tmp_path / "file" / "run.xyz", 1.0),
+    ):
+        pytest.fail("the block must not run")
+
+
+def test_pdb_is_read_with_elements_and_cell(tmp_path) -> None:
+    topology = app.Topology()
+    residue = topology.addResidue("HOH", topology.addChain())
+    for name, symbol in (("O", "O"), ("H1", "H"), ("H2", "H")):
+        topology.addAtom(name, app.Element.getBySymbol(symbol), residue)
+    topology.setUnitCellDimensions((2.0, 2.1, 2.2))
+    positions = np.array([[0.1, 0.2, 0.3], [1.0, 0.2, 0.3], [-0.1, 1.1, 0.3]])
+    with (tmp_path / "water.pdb").open("w") as file:
+        app.PDBFile.writeFile(topology, positions * unit.angstrom, file)
+    atoms = read_structure(tmp_path / "water.pdb")
+    assert atoms.get_chemical_formula() == "H2O"
+    assert list(atoms.numbers) == [8, 1, 1]
+    np.testing.assert_allclose(atoms.positions, positions, atol=1e-3)
+    np.testing.assert_allclose(atoms.cell.array, np.diag([20.0, 21.0, 22.0]), atol=1e-3)
+    assert atoms.pbc.all()
+
+
+def test_xyz_is_read(tmp_path) -> None:
+    ase.io.write(tmp_path / "ethanol.xyz", [ETHANOL, ETHANOL])
+    atoms = read_structure(tmp_path / "ethanol.xyz")
+    assert not atoms.pbc.any()
+    np.testing.assert_allclose(atoms.positions, ETHANOL.positions, atol=1e-7)
+
+
+def test_missing_and_unreadable_structures_are_named(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no structure at .*absent\.xyz"):
+        read_structure(tmp_path / "absent.xyz")
+    (tmp_path / "bad.xyz").write_text("three\natoms\n")
+    with pytest.raises(ValueError, match=r"bad\.xyz cannot be read as a structure"):
+        read_structure(tmp_path / "bad.xyz")
+    (tmp_path / "bad.pdb").write_text(
+        "ATOM      1  Q1  XXX A   1       0.000   0.000   0.000  1.00  0.00\nEND\n"
+    )
+    with pytest.raises(ValueError, match=r"bad\.pdb .*atom 0 has no element: fill columns 77"):
+        read_structure(tmp_path / "bad.pdb")
+
+
+def test_pdb_without_openmm_names_what_is_missing(tmp_path, monkeypatch) -> None:
+    (tmp_path / "start.pdb").write_text("END\n")
+    monkeypatch.setitem(sys.modules, "openmm", None)
+    with pytest.raises(ModuleNotFoundError, match="openmm"):
+        read_structure(tmp_path / "start.pdb")

@@ -1,0 +1,150 @@
+import importlib.metadata
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from idle_md.nn import load_checkpoint
+from idle_md.train import load_config, parse_config, train
+from idle_md.train.fit.callbacks import read_log
+from idle_md.train.fit.module import FitModule
+from idle_md.train.task import build_task
+
+
+@pytest.fixture
+def run(settings: dict[str, Any]) -> Path:
+    return train(parse_config(settings))
+
+
+def metrics(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    return content
+
+
+def test_run_learns_and_reports(run: Path, settings: dict[str, Any]) -> None:
+    rows = read_log(run / "log.csv")
+    assert [row["step"] for row in rows] == [25, 50, 75, 100, 125, 150]
+    key = "gfn2_force_mae_mev_per_angstrom"
+    assert rows[-1][key] < 0.6 * rows[0][key]
+    found = metrics(run)
+    assert found["label_counts"]["wb97x"]["train"] == {"energy": 18, "forces": 0}
+    test = found["test"]
+    assert test["wb97x"]["n_energies"] == test["wb97x"]["n_forces"] == 10
+    assert found["ood"]["wb97x"]["n_energies"] == 0
+    assert found["ood"]["wb97x"]["energy_mae_mev"] is None
+    assert found["versions"]["torch"] == importlib.metadata.version("torch")
+
+
+def test_best_checkpoint_is_the_one_with_the_smallest_score(run: Path) -> None:
+    rows = read_log(run / "log.csv")
+    _, metadata = load_checkpoint(run / "best.ckpt")
+    best = min(rows, key=lambda row: row["score"])
+    assert metadata["validation"] == {"step": best["step"], "score": pytest.approx(best["score"])}
+
+
+def test_score_is_the_error_of_the_averaged_weights(run: Path, settings: dict[str, Any]) -> None:
+    """The weights in best.ckpt give the very error that was logged."""
+    potential, metadata = load_checkpoint(run / "best.ckpt")
+    task = build_task(parse_config(settings))
+    shown = ~torch.isnan(task.tensors.energies[task.splits["validation"], 1]).numpy()
+    batch = task.tensors.batch(task.splits["validation"][shown])
+    atomic = potential(batch.species, batch.edge_index, batch.edge_vectors)[:, 1]
+    energies = torch.zeros(batch.n_graphs, dtype=torch.float64)
+    energies = energies.index_add(0, batch.graph_index, atomic.detach())
+    n_atoms = torch.bincount(batch.graph_index)
+    error = ((energies - batch.energies[:, 1]).abs() / n_atoms).mean()
+    assert 1e3 * error.item() == pytest.approx(metadata["validation"]["score"], rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["single", {"name": "idle", "head": "independent"}])
+def test_other_methods(settings: dict[str, Any], method: Any) -> None:
+    settings |= {"method": method}
+    settings["budget"] = {"steps": 40, "validate_every": 10, "early_stopping": 50}
+    settings["optimizer"] = {"schedule": "plateau", "learning_rate": 1e-2}
+    run = train(parse_config(settings))
+    rows = read_log(run / "log.csv")
+    assert rows[-1]["score"] < rows[0]["score"]
+    assert set(metrics(run)["test"]) == ({"wb97x"} if method == "single" else {"gfn2", "wb97x"})
+
+
+def test_early_stopping(settings: dict[str, Any]) -> None:
+    settings["optimizer"] = {"learning_rate": 1e-12}
+    settings["budget"] = {"steps": 1000, "validate_every": 2, "early_stopping": 3}
+    assert len(read_log(train(parse_config(settings)) / "log.csv")) < 20
+
+
+def test_minutes_end_a_run(settings: dict[str, Any]) -> None:
+    settings["budget"] = {"steps": 1_000_000, "minutes": 0.05, "validate_every": 20}
+    rows = read_log(train(parse_config(settings)) / "log.csv")
+    assert 3.0 < rows[-1]["seconds"] < 10.0
+    assert rows[-1]["learning_rate"] < 0.05 * rows[0]["learning_rate"]
+
+
+def test_killed_and_resumed_run_ends_with_the_same_metrics(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings["budget"] = {"steps": 120, "validate_every": 10, "early_stopping": 50}
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    whole = train(load_config(config, [f"out={tmp_path / 'whole'}"]))
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "idle_md", "train", str(config), f"out={out}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while len(read_log(out / "log.csv")) < 4:
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "metrics.json").exists()
+    subprocess.run([*command, "--resume"], check=True, stdout=subprocess.DEVNULL)
+    for role in ("test", "ood"):
+        assert metrics(out)[role] == metrics(whole)[role]
+    columns = ("step", "score", "gfn2_energy_mae_mev")
+    logs = [[tuple(r[c] for c in columns) for r in read_log(f / "log.csv")] for f in (out, whole)]
+    assert logs[0] == logs[1]
+
+
+def test_folder_with_a_run_is_not_overwritten(run: Path, settings: dict[str, Any]) -> None:
+    before = (run / "metrics.json").read_bytes()
+    with pytest.raises(ValueError, match="already holds a run: pass --resume"):
+        train(parse_config(settings))
+    settings["seed"] = 5
+    with pytest.raises(ValueError, match=r"cannot resume .*seed changed"):
+        train(parse_config(settings), resume=True)
+    assert (run / "metrics.json").read_bytes() == before
+
+
+def test_unwritable_folder(settings: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    settings["out"] = str(tmp_path / "file" / "run")
+    with pytest.raises(OSError, match=r"cannot write .*file/run"):
+        train(parse_config(settings))
+
+
+def test_divergence_is_an_error(settings: dict[str, Any]) -> None:
+    settings["optimizer"] = {"learning_rate": 1e25, "warmup_steps": 0}
+    with pytest.raises(ValueError, match=r"the loss became .*learning_rate"):
+        train(parse_config(settings))
+
+
+def test_weight_decay_acts_on_corrections_alone(settings: dict[str, Any]) -> None:
+    settings["optimizer"] = {"correction_weight_decay": 0.5}
+    task = build_task(parse_config(settings))
+    module = FitModule(task, task.splits["validation"])
+    plain, decayed = module.configure_optimizers()["optimizer"].param_groups
+    names = {id(p): name for name, p in task.potential.named_parameters()}
+    assert {names[id(p)] for p in decayed["params"]} == {
+        "heads.output.wb97x.weight",
+        "heads.output.wb97x.bias",
+    }
+    assert (plain["weight_decay"], decayed["weight_decay"]) == (0.0, 0.5)
+    trained = sum(p.requires_grad for p in task.potential.parameters())
+    assert len(plain["params"]) + 2 == trained

@@ -107,17 +107,18 @@ def content_hash(archive: bytes) -> str:
 
 
 def load(
-    path: str | Path,
+    model: DeployedModel | str | Path,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     kernels: Kernels = "auto",
 ) -> DeployedModel:
-    """Read a deployed model.
+    """Return a deployed model, read from its file unless it is one already.
 
     Parameters
     ----------
-    path
-        A file that :func:`save` wrote.
+    model
+        A file that :func:`save` wrote; or what this function returned before, which is handed back
+        as it is.
     device
         Where the model is to run.
     dtype
@@ -134,7 +135,9 @@ def load(
         If the file is truncated, damaged, of another format version, or not a deployed model; or
         if ``kernels="native"`` and there are none for it, or none built.
     """
-    path = Path(path)
+    if isinstance(model, DeployedModel):
+        return model
+    path = Path(model)
     if not path.is_file():
         raise FileNotFoundError(f"no model at {path}: `idle-md export` writes one")
     content = path.read_bytes()

@@ -72,8 +72,7 @@ class Calculator(calculator.Calculator):
         kernels: Kernels = "auto",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if not isinstance(model, DeployedModel):
-            model = load(model, device, dtype, kernels)
+        model = load(model, device, dtype, kernels)
         self.model = model
         self.low_level = low_level
         if self.model.metadata.delta_on is not None and low_level is None:

@@ -72,8 +72,7 @@ def evaluate(
         If the model is an explicit difference or does not know an element, or a structure has a
         cell without volume or a position that is no number; names the structure.
     """
-    if not isinstance(model, DeployedModel):
-        model = load(model, device, dtype, kernels)
+    model = load(model, device, dtype, kernels)
     model.check_complete()
     results = []
     for batch in _batches(model, structures, edges_per_call):

@@ -43,8 +43,7 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         kernels: Kernels = "auto",
     ) -> None:
         super().__init__()
-        if not isinstance(model, DeployedModel):
-            model = load(model, device, dtype, kernels)
+        model = load(model, device, dtype, kernels)
         model.check_complete()
         self.model = model
         self._device, self._dtype = model.device, model.dtype

@@ -175,7 +175,7 @@ def run_md(
     keep_freed_memory()
     if restart is not None and minimize:
         raise ValueError("a restart goes on from where it was: leave minimize out")
-    deployed = model if isinstance(model, DeployedModel) else load(model, kernels=kernels)
+    deployed = load(model, kernels=kernels)
     start = standard_form(atoms) if surroundings is None else atoms.copy()
     saved = None if restart is None else read_checkpoint(restart)
     first = 0 if saved is None else saved.state.getStepCount()

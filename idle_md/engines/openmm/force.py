@@ -269,7 +269,7 @@ def create_force(
     ImportError
         If a backend, or NNPOps, is asked for that does not work here.
     """
-    deployed = model if isinstance(model, DeployedModel) else load(model, kernels=kernels)
+    deployed = load(model, kernels=kernels)
     deployed.check_complete()
     numbers, chosen = chosen_particles(topology_or_numbers, atoms)
     deployed.check_elements(numbers, chosen)

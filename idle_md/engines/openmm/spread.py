@@ -99,7 +99,7 @@ class SpreadReporter:
         frame: str | Path | None = None,
         after: int | None = None,
     ) -> None:
-        self.model = model if isinstance(model, DeployedModel) else load(model)
+        self.model = load(model)
         self.model.check_committee()
         self.numbers, self.atoms = chosen_particles(topology_or_numbers, atoms)
         self.model.check_elements(self.numbers, self.atoms)

@@ -1,0 +1,86 @@
+"""What engines give: one result of an evaluation, one of molecular dynamics."""
+
+from dataclasses import dataclass
+
+import ase
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SECONDS_PER_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model gives for one structure, in every engine.
+
+    Attributes
+    ----------
+    energy
+        Total energy in eV, reference energies included.
+    forces
+        (N, 3) in eV/angstrom.
+    energies
+        Of the atoms (N,) in eV; None where the engine has none.
+    stress
+        (6,) in eV/angstrom^3, in ASE's order (xx, yy, zz, yz, xz, xy) and sign; None unless the
+        structure is periodic in all directions and the engine has one.
+    """
+
+    energy: float
+    forces: Array
+    energies: Array | None = None
+    stress: Array | None = None
+
+
+@dataclass(frozen=True)
+class MDResult:
+    """What a run of molecular dynamics gave, in every engine.
+
+    Attributes
+    ----------
+    ran_by
+        Engine, and how it ran the model, such as ``"OpenMM Reference through torchforce"``.
+    steps
+        Steps that were done, without what a restart file had behind it.
+    ns_per_day
+        Speed with reports included.
+    times_ps, potential_ev, kinetic_ev
+        Reports (n,), the first of them before the first step.
+    final
+        Last structure.
+    is_nve
+        Whether the total energy should be conserved.
+    """
+
+    ran_by: str
+    steps: int
+    ns_per_day: float
+    times_ps: Array
+    potential_ev: Array
+    kinetic_ev: Array
+    final: ase.Atoms
+    is_nve: bool
+
+    @property
+    def total_ev(self) -> Array:
+        """Total energy of every report (n,) in eV."""
+        return self.potential_ev + self.kinetic_ev
+
+    @property
+    def nve_drift_mev_per_atom_per_ps(self) -> float | None:
+        """Slope of the total energy per atom; None for other ensembles and under three reports."""
+        if not self.is_nve or len(self.times_ps) < 3:
+            return None
+        return drift_mev_per_atom_per_ps(self.times_ps, self.total_ev, len(self.final))
+
+
+def ns_per_day(steps: float, timestep_fs: float, seconds: float) -> float:
+    """Return the speed in ns/day of steps that took some seconds."""
+    return steps * timestep_fs * 1e-6 / seconds * SECONDS_PER_DAY
+
+
+def drift_mev_per_atom_per_ps(times_ps: Array, total_ev: Array, n_atoms: int) -> float:
+    """Return the slope of a linear fit of total energies (n,) per atom over times (n,)."""
+    return 1e3 * float(np.polyfit(times_ps, total_ev, 1)[0]) / n_atoms

@@ -3,8 +3,8 @@
 import importlib
 import importlib.metadata
 import re
-from difflib import get_close_matches
 
+from idle_md.configuration import nearest
 from idle_md.label.level import Level
 
 GROUP = "idle_md.levels"
@@ -66,9 +66,8 @@ def _made(module: str, kind: str, name: str) -> Level:
 def _unknown(name: str) -> str:
     added = [entry.name for entry in importlib.metadata.entry_points(group=GROUP)]
     names = [*NAMED, *added]
-    close = get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = nearest(name, names)
     return (
-        f"unknown level {name!r}: {hint}There are {', '.join(names)}, and METHOD/BASIS such as "
-        "hf/6-31g*, wb97x/6-31g*, mp2/cc-pvdz or ccsd(t)/cc-pvdz"
+        f"unknown level {name!r}: {hint and hint + ' '}There are {', '.join(names)}, and "
+        "METHOD/BASIS such as hf/6-31g*, wb97x/6-31g*, mp2/cc-pvdz or ccsd(t)/cc-pvdz"
     )

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from idle_md.configuration import nearest
-from idle_md.nn import Potential
+from idle_md.nn.potential import Potential
 
 SCALE_SHIFT = "scale_shift"
 

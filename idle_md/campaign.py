@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 from rich.console import Console
 
-from idle_md.configuration import Count, Section, explain
+from idle_md.configuration import Count, Section, load_section
 from idle_md.data import Store, join
 from idle_md.deploy.export import checkpoints_of
 from idle_md.files import replacing
@@ -69,14 +68,7 @@ def load_campaign(path: Path) -> CampaignConfig:
     ValueError
         For anything that is wrong in it.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration at {path}")
-    try:
-        config = CampaignConfig.model_validate(yaml.safe_load(path.read_text()))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error, CampaignConfig)}") from error
+    config = load_section(path, CampaignConfig)
     _training(config, 0)  # wrong settings should not wait for the first labels
     return config
 

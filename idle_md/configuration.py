@@ -1,9 +1,11 @@
-"""What all configurations share: sections, numbers, and what is wrong in words."""
+"""What all configurations share: sections, numbers, files, and what is wrong in words."""
 
-import difflib
-from collections.abc import Sequence
-from typing import Annotated, Any, get_args
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Positive = Annotated[float, Field(gt=0)]
@@ -18,7 +20,85 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Kind = TypeVar("Kind", bound=Section)
 Location = Sequence[int | str]
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` with the valid name nearest to a wrong one, "" if none is near.
+
+    Whether letters are capitals makes no difference to what is near.
+    """
+    spelt = {each.lower(): each for each in valid}
+    close = get_close_matches(name.lower(), spelt, n=1)
+    return f"did you mean {spelt[close[0]]!r}?" if close else ""
+
+
+def load_section(path: str | Path, kind: type[Kind], what: str = "configuration") -> Kind:
+    """Read a YAML or JSON file that holds one section, and check it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        The section that it must hold.
+    what
+        What such a file is called where there is none.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no YAML or JSON, or a key or value is wrong; names the file, the key and, for a
+        misspelt key, the nearest valid one.
+    """
+    return parse_section(read_settings(path, kind, what), kind, str(path))
+
+
+def read_settings(
+    path: str | Path, kind: type[Section], what: str = "configuration"
+) -> dict[str, Any]:
+    """Return the keys and values of a YAML or JSON file that :func:`parse_section` is to check.
+
+    Parameters and errors are those of :func:`load_section`, but no key or value is looked at.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} at {path}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid YAML or JSON: {error}") from error
+    if not isinstance(content, dict):
+        fields = kind.model_fields
+        keys = [key for key, field in fields.items() if field.is_required()] or list(fields)
+        raise ValueError(f"{path} must be a mapping of keys such as {', '.join(keys[:3])}")
+    return content
+
+
+def parse_section(content: Any, kind: type[Kind], source: str = "configuration") -> Kind:
+    """Check a section that is given as plain values.
+
+    Parameters
+    ----------
+    content
+        The values by key.
+    kind
+        The section that they make.
+    source
+        Where they are from, with which errors begin.
+
+    Raises
+    ------
+    ValueError
+        If a key or value is wrong; see :func:`load_section`.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{source}: {explain(error, kind)}") from error
 
 
 def explain(error: ValidationError, root: type[Section]) -> str:
@@ -39,9 +119,8 @@ def _line(issue: dict[str, Any], root: type[Section]) -> str:
     key = ".".join(keys)
     if issue["type"] != "extra_forbidden":
         return f"{key}: {issue['msg']}" if key else str(issue["msg"])
-    near = difflib.get_close_matches(keys[-1], list(section.model_fields), n=1, cutoff=0.0)
-    hint = f": did you mean {near[0]!r}?" if near else ""
-    return f"unknown key {key!r}{hint}"
+    hint = nearest(keys[-1], section.model_fields)
+    return f"unknown key {key!r}; {hint or 'valid keys: ' + ', '.join(section.model_fields)}"
 
 
 def _walk(location: Location, root: type[Section]) -> tuple[type[Section], list[str]]:

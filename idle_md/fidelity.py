@@ -1,12 +1,12 @@
 """Levels of theory: what a fidelity's labels were calculated with."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from idle_md.configuration import Section
 
 
-class LevelOfTheory(BaseModel):
+class LevelOfTheory(Section):
     """How the labels of one fidelity were calculated."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
     """Electronic structure method, for example ``"wB97X"``."""

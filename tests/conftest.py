@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from idle_md import deploy
+from idle_md.native.operators import load_operators
+from idle_md.native.places import REMEDY
 from idle_md.nn import BACKBONES, Potential
 
 ELEMENTS = [1, 6, 7, 8]
@@ -71,3 +73,9 @@ def committee_file(make_potential, tmp_path_factory) -> Callable[..., Path]:
         return path
 
     return export
+
+
+@pytest.fixture(scope="session")
+def ops() -> None:
+    """The native operators; built by `make test` before the tests."""
+    assert load_operators(), f"the native operators are not there: {REMEDY}"

@@ -9,8 +9,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
+from idle_md.configuration import parse_section
 from idle_md.data.hdf5 import Arrays, missing_array, read_arrays, write_arrays
-from idle_md.data.manifest import Manifest, parse_manifest
+from idle_md.data.manifest import Manifest
 from idle_md.elements import symbols
 
 _FLAT = {
@@ -220,7 +221,7 @@ class Store:
             The file is truncated, is no store, lacks an array or holds arrays that do not fit.
         """
         arrays, content = read_arrays(path)
-        return cls.from_arrays(arrays, parse_manifest(content, path), path)
+        return cls.from_arrays(arrays, parse_section(content, Manifest, str(path)), path)
 
     def arrays(self) -> Arrays:
         """The arrays of an HDF5 file by their path inside it."""

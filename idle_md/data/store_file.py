@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idle_md.configuration import parse_section
 from idle_md.data.hdf5 import creating, datasets, missing_array, naming_damage, open_file, read_rows
 from idle_md.data.joining import join
-from idle_md.data.manifest import parse_manifest
+from idle_md.data.manifest import Manifest
 from idle_md.data.store import Store
 
 _WINDOW = 1024  # geometries read at once
@@ -121,7 +122,7 @@ class StoreFile:
         self.path = Path(path)
         self._file, content = open_file(path)
         try:
-            self.manifest = parse_manifest(content, path)
+            self.manifest = parse_section(content, Manifest, str(path))
             with naming_damage(path):
                 self._datasets = datasets(self._file)
                 if "offsets" not in self._datasets:

@@ -3,8 +3,9 @@
 from typing import Any, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from idle_md.configuration import Section
 from idle_md.fidelity import LevelOfTheory
 
 FORMAT_VERSION: Final = 1
@@ -12,10 +13,8 @@ FORMAT_VERSION: Final = 1
 Dtype = Literal["float32", "float64"]
 
 
-class Metadata(BaseModel):
+class Metadata(Section):
     """Metadata of a deployed model, the content of its ``idle_md.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[1] = FORMAT_VERSION
     """Version of the file format."""
@@ -45,9 +44,9 @@ class Metadata(BaseModel):
     """Inputs, hidden units, if any, and outputs of the head."""
     delta_on: str | None = None
     """Fidelity whose live energies and forces must be added: the model is a difference."""
-    label_counts: dict[str, dict[str, dict[str, int]]] = {}
+    label_counts: dict[str, dict[str, dict[str, int]]] = Field(default={})
     """Labels used, by fidelity, split and kind."""
-    test_errors: dict[str, dict[str, float | None]] = {}
+    test_errors: dict[str, dict[str, float | None]] = Field(default={})
     """Errors of this fidelity on held-out geometries, by split."""
     versions: dict[str, str]
     """Versions of idle_md and torch that wrote the file."""

@@ -14,8 +14,8 @@ from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import Kernels
 from idle_md.edge_contract import edge_virial
 from idle_md.engines.edges.kept import neighbors_for
-from idle_md.engines.live import live_calculator
 from idle_md.engines.predict import stress_of
+from idle_md.label.calculator import live_calculator
 
 SPREAD = ("energy_std", "forces_std")
 """Properties of a committee."""

@@ -9,10 +9,10 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idle_md.label.checks import check_geometry
+from idle_md.bonds import CLOSE, closest_pair
 from idle_md.label.journal import Journal, Record
-from idle_md.label.level import LabelError, Level, Result
 from idle_md.label.levels import find_level
+from idle_md.label.programs.base import LabelError, Level, Result
 
 Geometry = tuple[str, NDArray[np.int64], NDArray[np.float64], NDArray[Any], NDArray[Any], int]
 """Identity, atomic numbers, positions, cell, periodicity and charge."""
@@ -66,8 +66,8 @@ def calculate(level: Level, atoms: Atoms, charge: int = 0) -> Result:
     LabelError
         If there can be no label, whatever the reason.
     """
-    check_geometry(atoms, charge)
     try:
+        _check_geometry(atoms, charge)
         result = level.calculate(atoms, charge, 0)
     except LabelError:
         raise
@@ -77,6 +77,23 @@ def calculate(level: Level, atoms: Atoms, charge: int = 0) -> Result:
     if not finite or (result.forces is not None and not np.isfinite(result.forces).all()):
         raise LabelError("the energy or a force is not a finite number")
     return result
+
+
+def _check_geometry(atoms: Atoms, charge: int) -> None:
+    """Refuse atoms on top of each other and odd numbers of electrons."""
+    if not np.isfinite(atoms.positions).all():
+        raise LabelError("a position is not a finite number")
+    first, second, distance = closest_pair(atoms)
+    if distance < CLOSE:
+        raise LabelError(
+            f"atoms {first} and {second} are {distance:.2f} angstrom apart, less than {CLOSE}"
+        )
+    electrons = int(atoms.numbers.sum()) - charge
+    if electrons % 2:
+        raise LabelError(
+            f"odd number of electrons, {electrons}: only closed shells are labelled, is the charge "
+            f"{charge} right?"
+        )
 
 
 def _cpu_seconds() -> float:

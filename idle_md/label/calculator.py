@@ -1,4 +1,4 @@
-"""A level of theory as an ASE calculator."""
+"""Levels of theory as ASE calculators."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from idle_md.label.calculation import calculate
-from idle_md.label.level import Level
+from idle_md.label.levels import TBLITE
+from idle_md.label.programs.base import Level
 
 
 class LevelCalculator(Calculator):
@@ -33,3 +34,35 @@ class LevelCalculator(Calculator):
             raise ValueError(f"{self._level.theory.title} has no forces: take another level")
         found: dict[str, Any] = {"energy": result.energy, "free_energy": result.energy}
         self.results = {**found, "forces": result.forces}
+
+
+def live_calculator(fidelity: str) -> Any:
+    """Return the ASE calculator of a low level that runs live, for explicit delta learning.
+
+    Unlike :class:`LevelCalculator` it starts from the last wave function and knows the stress.
+
+    Parameters
+    ----------
+    fidelity
+        Name of the low level's labels.
+
+    Raises
+    ------
+    ValueError
+        If it is not known how to calculate that fidelity.
+    ModuleNotFoundError
+        If the program is not installed; says what to install.
+    """
+    if fidelity not in TBLITE:
+        raise ValueError(
+            f"cannot calculate {fidelity!r} live: known are {', '.join(TBLITE)}; give the ASE "
+            "calculator of the low level as `low_level`"
+        )
+    try:
+        from tblite.ase import TBLite
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"this model needs live {TBLITE[fidelity]} energies, and tblite is not installed: "
+            "pip install tblite, or train with `method: idle`, whose model needs none"
+        ) from error
+    return TBLite(method=TBLITE[fidelity], verbosity=0)

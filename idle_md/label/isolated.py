@@ -7,9 +7,9 @@ from ase import Atoms
 from idle_md.data import Store
 from idle_md.elements import symbols
 from idle_md.label.journal import locked
-from idle_md.label.level import LabelError
 from idle_md.label.levels import find_level
 from idle_md.label.merging import store_lock
+from idle_md.label.programs.base import LabelError
 
 UNPAIRED = {
     **dict.fromkeys(("H", "Li", "B", "F", "Na", "Al", "Cl", "K", "Ga", "Br", "In", "I"), 1),

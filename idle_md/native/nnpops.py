@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-from idle_md.native.build import NNPOPS
-from idle_md.native.places import places
+from idle_md.native.places import NNPOPS, find_built
 
 VARIABLE = "IDLE_MD_NNPOPS"
 """Environment variable with the path of a library, before all places that are searched."""
@@ -25,10 +24,12 @@ def find_nnpops() -> Path | None:
     """
     if VARIABLE in os.environ:
         return Path(os.environ[VARIABLE])
-    candidates = [place.with_name(NNPOPS) for place in places()]
+    built = find_built(NNPOPS)
+    if built is not None:
+        return built
     package = find_spec("NNPOps")
     folders = [] if package is None else package.submodule_search_locations or []
-    candidates += [Path(folder) / "libNNPOpsPyTorch.so" for folder in folders]
+    candidates = [Path(folder) / "libNNPOpsPyTorch.so" for folder in folders]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 

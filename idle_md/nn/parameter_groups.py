@@ -1,12 +1,12 @@
 """Named groups of parameters, and what the optimiser makes of them."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from idle_md.nn import Potential
+from idle_md.configuration import nearest
+from idle_md.nn.potential import Potential
 
 SCALE_SHIFT = "scale_shift"
 
@@ -42,10 +42,9 @@ def known_group(groups: dict[str, list[nn.Parameter]], name: str) -> list[nn.Par
         If there is none of that name; suggests the nearest and lists all.
     """
     if name not in groups:
-        near = difflib.get_close_matches(name, list(groups), n=1, cutoff=0.0)[0]
+        hint = nearest(name, groups)
         raise ValueError(
-            f"unknown parameter group {name!r}, did you mean {near!r}? There are "
-            + ", ".join(groups)
+            f"unknown parameter group {name!r}: {hint and hint + ' '}There are " + ", ".join(groups)
         )
     return groups[name]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from idle_md.configuration import Positive, Section, Weight, explain
+from idle_md.configuration import Positive, Section, Weight, parse_section, read_settings
 from idle_md.train.backbone import BackboneSection, PaiNNConfig
 from idle_md.train.method import AdaptConfig, IdleConfig, Method
 from idle_md.train.sections import BudgetConfig
@@ -196,15 +196,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
     ValueError
         For anything that is wrong in it, naming file, key and, for a misspelt key, the nearest.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration at {path}")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must be a mapping of keys such as `out`, `target` and `data`")
+    content = read_settings(path, TrainConfig)
     for override in overrides:
         _apply_override(content, override)
     return parse_config(content, str(path))
@@ -212,10 +204,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
 
 def parse_config(content: dict[str, Any], source: str = "configuration") -> TrainConfig:
     """Check a configuration given as plain values; errors name ``source`` and the key."""
-    try:
-        return TrainConfig.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(f"{source}: {explain(error, TrainConfig)}") from error
+    return parse_section(content, TrainConfig, source)
 
 
 def _apply_override(content: dict[str, Any], override: str) -> None:

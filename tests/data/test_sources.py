@@ -126,7 +126,7 @@ def test_manifest_of_another_set_is_refused(store, tmp_path) -> None:
         ("method", "metod", "unknown key 'levels.low.metod'; did you mean 'method'?"),
         ("name", "xyz", "unknown key 'xyz'; valid keys: name, description"),
         ("0.5", "-1", "levels.low.cpu_seconds_per_label: "),
-        ("0.5}", "0.5", "not a YAML or JSON file"),
+        ("0.5}", "0.5", "not valid YAML or JSON"),
     ],
 )
 def test_wrong_manifest_is_named(good, bad, message, tmp_path) -> None:

@@ -10,8 +10,8 @@ from ase.calculators.lj import LennardJones
 
 from idle_md import Calculator, deploy
 from idle_md.data import load
-from idle_md.engines.live import live_calculator
 from idle_md.engines.openmm import create_force
+from idle_md.label.calculator import live_calculator
 
 
 @pytest.fixture

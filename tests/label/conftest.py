@@ -12,7 +12,7 @@ ADDED_LEVELS = '''
 import os, signal, time
 import numpy as np
 from idle_md.fidelity import LevelOfTheory
-from idle_md.label.level import LabelError, Result
+from idle_md.label import LabelError, Result
 
 class Spring:
     """Energy and forces of springs to the origin; what it does beside is in the name."""

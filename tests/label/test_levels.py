@@ -15,9 +15,9 @@ from ase.units import Bohr, Hartree
 from tblite.ase import TBLite
 
 from idle_md.label.calculation import calculate
-from idle_md.label.level import LabelError
 from idle_md.label.levels import fidelity_name, find_level
 from idle_md.label.programs import pyscf as adapter
+from idle_md.label.programs.base import LabelError
 
 WITH_FORCES = ["gfn1", "gfn2", "pm6", "pm7", "hf/6-31g*", "wb97x/6-31g*", "mp2/6-31g*"]
 

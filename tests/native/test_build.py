@@ -23,7 +23,7 @@ def test_failed_compilation_says_why_and_leaves_nothing(monkeypatch, tmp_path) -
     cmake.chmod(0o755)
     place = tmp_path / "place" / "library.so"
     monkeypatch.setattr(build, "_cmake", lambda: str(cmake))
-    monkeypatch.setattr(build, "places", lambda: [place])
+    monkeypatch.setattr(build, "folders", lambda: [place.parent])
     with pytest.raises(OSError, match="no such compiler"):
         build.build_operators(tmp_path / "build")
     assert not place.parent.exists()
@@ -32,13 +32,14 @@ def test_failed_compilation_says_why_and_leaves_nothing(monkeypatch, tmp_path) -
 def test_library_goes_to_the_first_place_that_can_be_written(monkeypatch, tmp_path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    places = [blocked / "library.so", tmp_path / "cache" / "library.so"]
-    monkeypatch.setattr(build, "places", lambda: places)
+    folders = [blocked, tmp_path / "cache"]
+    monkeypatch.setattr(build, "folders", lambda: folders)
     made = tmp_path / "made.so"
     made.write_bytes(b"machine code")
-    assert build._install(made) == places[1]
-    assert places[1].read_bytes() == b"machine code"
-    monkeypatch.setattr(build, "places", lambda: places[:1])
+    place = build._install(made)
+    assert place == tmp_path / "cache" / "made.so"
+    assert place.read_bytes() == b"machine code"
+    monkeypatch.setattr(build, "folders", lambda: folders[:1])
     with pytest.raises(OSError, match="written nowhere"):
         build._install(made)
 

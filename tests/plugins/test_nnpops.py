@@ -14,7 +14,7 @@ from idle_md.engines import doctor
 from idle_md.engines.edges.native import NativeEdges
 from idle_md.engines.edges.nnpops import NNPOpsEdges, default_room
 from idle_md.engines.edges.vesin import VesinEdges
-from idle_md.native import build, nnpops
+from idle_md.native import build, nnpops, places
 
 CUTOFF = 4.0
 ERRORS = (ValueError, RuntimeError, torch.jit.Error)
@@ -227,9 +227,9 @@ def test_where_it_is_not_the_remedy_is_named(monkeypatch, tmp_path) -> None:
 
 
 def test_library_is_looked_for_in_order(monkeypatch, tmp_path) -> None:
-    built, package = tmp_path / "built" / build.NNPOPS, tmp_path / "site" / "NNPOps"
+    built, package = tmp_path / "built" / places.NNPOPS, tmp_path / "site" / "NNPOps"
     monkeypatch.delenv(nnpops.VARIABLE, raising=False)
-    monkeypatch.setattr(nnpops, "places", lambda: [built.with_name("ops.so")])
+    monkeypatch.setattr(places, "folders", lambda: [built.parent])
     monkeypatch.setattr(sys, "path", [*sys.path, str(package.parent)])
     assert nnpops.find_nnpops() is None
     package.mkdir(parents=True)

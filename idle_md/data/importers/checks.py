@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 
+from idle_md.bonds import closest_ratio
 from idle_md.data.store import Store
 from idle_md.units import HARTREE
 
@@ -84,12 +84,7 @@ def contact(store: Store) -> float:
     It is 0.75 to 1.1 for molecules in angstrom; NaN where there are atoms only.
     """
     sample = sampled(store, store.n_atoms > 1, 200)
-    ratios = []
-    for first, last in zip(sample.offsets[:-1], sample.offsets[1:], strict=True):
-        positions, radii = sample.positions[first:last], covalent_radii[sample.numbers[first:last]]
-        one, two = np.triu_indices(last - first, k=1)
-        distances = np.linalg.norm(positions[one] - positions[two], axis=1)
-        ratios.append(np.min(distances / (radii[one] + radii[two])))
+    ratios = [closest_ratio(sample.atoms(index)) for index in range(sample.n_geometries)]
     return float(np.median(ratios)) if ratios else np.nan
 
 

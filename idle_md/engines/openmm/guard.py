@@ -7,16 +7,12 @@ from pathlib import Path
 import ase
 import ase.io
 import numpy as np
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 from openmm import Context, OpenMMException, State, app, unit
 
-from idle_md.bonds import bond_vectors, find_bonds
+from idle_md.bonds import BONDED, BROKEN, bond_vectors, find_bonds, radii_sums
 from idle_md.engines.openmm.spread import NextReport
 from idle_md.files import replacing
-
-STRETCH = 2.0
-"""Times the sum of the covalent radii: a C-C bond of 3.0 angstrom, a C-H bond of 2.1."""
 
 
 class UnstableError(ValueError):
@@ -83,12 +79,12 @@ class GuardReporter:
         frame: str | Path,
         interval: int,
         start: ase.Atoms,
-        max_stretch: float | None = STRETCH,
+        max_stretch: float | None = BROKEN,
     ) -> None:
-        if max_stretch is not None and max_stretch <= 1.3:
+        if max_stretch is not None and max_stretch <= BONDED:
             raise ValueError(
-                f"max_stretch is {max_stretch:g}: up to 1.3 sums of covalent radii are bonds; "
-                "2 is a broken bond, None watches none"
+                f"max_stretch is {max_stretch:g}: up to {BONDED:g} sums of covalent radii are "
+                f"bonds; {BROKEN:g} is a broken bond, None watches none"
             )
         self.frame, self.interval = Path(frame), interval
         self.good: ase.Atoms = start.copy()
@@ -97,7 +93,7 @@ class GuardReporter:
         bonds = np.zeros((0, 2), dtype=np.int64) if max_stretch is None else find_bonds(start)
         self.lengths = np.linalg.norm(bond_vectors(start, bonds), axis=1)
         self.bonds = bonds
-        self.limits = (max_stretch or 0.0) * covalent_radii[start.numbers[bonds]].sum(1)
+        self.limits = (max_stretch or 0.0) * radii_sums(start, bonds)
 
     def describeNextReport(self, simulation: app.Simulation) -> NextReport:  # noqa: N802
         """Return when the next report is due and what it needs."""

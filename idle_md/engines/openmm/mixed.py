@@ -14,6 +14,7 @@ from openmm import app, unit
 from idle_md.deploy.kernels import Kernels
 from idle_md.engines.openmm.backends import Backend
 from idle_md.engines.openmm.particles import chosen_particles
+from idle_md.structures import check_pdb_atoms
 
 CUTOFF = 10.0
 """angstrom, of the nonbonded forces in a periodic box; PME does what is beyond."""
@@ -93,6 +94,8 @@ def read_surroundings(
         raise FileNotFoundError(f"no structure at {path}")
     try:
         file = readers[path.suffix.lower()](str(path))
+        if path.suffix.lower() == ".pdb":
+            check_pdb_atoms(path, file.topology.getNumAtoms())
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a structure: {error}") from error
     topology, box = file.topology, file.topology.getPeriodicBoxVectors()

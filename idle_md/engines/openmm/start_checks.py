@@ -2,18 +2,16 @@
 
 import warnings
 from collections.abc import Sequence
+from itertools import islice
 
+import ase
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from idle_md.bonds import CLOSE, OVERLAP, find_contacts
 from idle_md.deploy import DeployedModel
-from idle_md.neighbors import neighbor_list
 
-OVERLAP = 0.25
-"""angstrom; closer atoms are errors, not something that a minimisation puts right."""
-CLOSE = 0.5
-"""angstrom; closer atoms are worth a warning: no bond is shorter than that of hydrogen, 0.74."""
-SHOWN = 3
+SHOWN = 3  # pairs of atoms that are too close
 
 
 def check_start(
@@ -67,7 +65,7 @@ def check_start(
     box = None if cell is None else np.asarray(cell, dtype=np.float64)
     if box is not None:
         _check_box(box, cutoff_angstrom)
-    _check_distances(points, np.flatnonzero(species), box)
+    _check_distances(ase.Atoms(species, points, cell=box, pbc=box is not None))
     if charge is not None:
         warn_of_charge(charge)
 
@@ -115,21 +113,16 @@ def _check_box(box: NDArray[np.float64], cutoff: float | None) -> None:
         )
 
 
-def _check_distances(
-    points: NDArray[np.float64], real: NDArray[np.int64], box: NDArray[np.float64] | None
-) -> None:
-    edges, shifts = neighbor_list(points[real], CLOSE, box, box is not None)
-    lengths = np.linalg.norm(points[real[edges[1]]] - points[real[edges[0]]] + shifts, axis=1)
-    once = np.flatnonzero(edges[0] <= edges[1])
-    if not len(once):
+def _check_distances(particles: ase.Atoms) -> None:
+    close = find_contacts(particles, CLOSE)
+    if not len(close.pairs):
         return
-    closest = once[np.argsort(lengths[once])][:SHOWN]
+    shown = zip(close.pairs, close.lengths, close.with_image, strict=True)
     pairs = "; ".join(
-        f"{real[edges[0, e]]} and {'an image of ' if shifts[e].any() else ''}{real[edges[1, e]]}, "
-        f"{lengths[e]:.3g} angstrom"
-        for e in closest
-    ) + ("; ..." if len(once) > SHOWN else "")
-    if lengths[closest[0]] < OVERLAP:
+        f"{first} and {'an image of ' if is_image else ''}{second}, {length:.3g} angstrom"
+        for (first, second), length, is_image in islice(shown, SHOWN)
+    ) + ("; ..." if len(close.pairs) > SHOWN else "")
+    if close.lengths[0] < OVERLAP:
         raise ValueError(
             f"atoms overlap ({pairs}): remove the duplicates, or, if they are images of each "
             "other, give the right cell"

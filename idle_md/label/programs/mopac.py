@@ -11,7 +11,7 @@ from ase import Atoms
 from mopactools import api
 
 from idle_md.fidelity import LevelOfTheory
-from idle_md.label.level import LabelError, Result
+from idle_md.label.programs.base import LabelError, Result
 from idle_md.units import KCAL_PER_MOL
 
 ELEMENTS = {*range(1, 58), *range(71, 84)}  # H to La and Lu to Bi; elsewhere it has no parameters
@@ -36,7 +36,7 @@ class Mopac:
         )
 
     def calculate(self, atoms: Atoms, charge: int, unpaired: int) -> Result:
-        """Calculate energy and forces, see :class:`idle_md.label.level.Level`."""
+        """Calculate energy and forces, see :class:`idle_md.label.programs.base.Level`."""
         if atoms.pbc.any():
             raise LabelError("periodic geometries are not calculated with MOPAC")
         unknown = {*atoms.numbers.tolist()} - ELEMENTS

@@ -9,7 +9,7 @@ from ase.units import Bohr
 from pyscf import cc, dft, gto, lib, mp, scf
 
 from idle_md.fidelity import LevelOfTheory
-from idle_md.label.level import LabelError, Result
+from idle_md.label.programs.base import LabelError, Result
 from idle_md.units import HARTREE
 
 ENERGY_TOLERANCE = 1e-9  # hartree

@@ -8,21 +8,19 @@ from ase.units import Bohr
 from tblite.interface import Calculator
 
 from idle_md.fidelity import LevelOfTheory
-from idle_md.label.level import LabelError, Result
+from idle_md.label.programs.base import LabelError, Result
 from idle_md.units import HARTREE
-
-METHODS = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 
 
 class Tblite:
     """Extended tight binding, JCTC 13, 1989 (2017) and JCTC 15, 1652 (2019)."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, method: str) -> None:
         version = importlib.metadata.version("tblite")
-        self.theory = LevelOfTheory(method=METHODS[name], program="tblite", version=version)
+        self.theory = LevelOfTheory(method=method, program="tblite", version=version)
 
     def calculate(self, atoms: Atoms, charge: int, unpaired: int) -> Result:
-        """Calculate energy and forces, see :class:`idle_md.label.level.Level`."""
+        """Calculate energy and forces, see :class:`idle_md.label.programs.base.Level`."""
         periodic = bool(atoms.pbc.any())
         try:
             calculator = Calculator(

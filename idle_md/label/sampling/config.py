@@ -2,31 +2,31 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from idle_md.configuration import Count, Positive, Section, Weight
 
 METHODS = ("md", "modes", "torsions")
 
 
-class SampleConfig(BaseModel):
+class SampleConfig(Section):
     """How geometries of a molecule are made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    frames: Annotated[int, Field(gt=0)] = 100
+    frames: Count = 100
     """Geometries of each molecule."""
-    mix: dict[str, Annotated[float, Field(ge=0)]] = {"md": 0.5, "modes": 0.4, "torsions": 0.1}
+    mix: dict[str, Weight] = Field(default={"md": 0.5, "modes": 0.4, "torsions": 0.1})
     """Share of molecular dynamics, normal modes and torsion scans; what a molecule has no
     torsions for goes to the others."""
     dimers: Annotated[int, Field(ge=0)] = 0
     """Pairs with a molecule of the list, for each molecule."""
-    temperatures: list[Annotated[float, Field(gt=0)]] = [300.0, 600.0, 1000.0]
+    temperatures: list[Positive] = Field(default=[300.0, 600.0, 1000.0])
     """Of dynamics and normal modes, in kelvin."""
-    conformers: Annotated[int, Field(gt=0)] = 4
+    conformers: Count = 4
     """To start from, at most."""
     level: str = "gfn2"
     """Level of theory of dynamics, normal modes and relaxation."""
-    timestep_fs: Annotated[float, Field(gt=0)] = 1.0
-    interval_fs: Annotated[float, Field(gt=0)] = 20.0
+    timestep_fs: Positive = 1.0
+    interval_fs: Positive = 20.0
     """Of molecular dynamics, between two geometries."""
     tolerance: Annotated[float, Field(ge=0)] = 0.02
     """Geometries are the same if the root mean square of the differences of their sorted

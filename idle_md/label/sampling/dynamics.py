@@ -8,9 +8,9 @@ from ase import Atoms, units
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
+from idle_md.bonds import fragments, is_sound
 from idle_md.label.calculator import LevelCalculator
-from idle_md.label.level import LabelError
-from idle_md.label.sampling.bonding import fragments, is_sound
+from idle_md.label.programs.base import LabelError
 
 FRICTION = 0.02  # 1/fs
 EQUILIBRATION_FS = 100.0

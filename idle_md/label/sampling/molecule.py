@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from rdkit import Chem, rdBase
 
 from idle_md.data import load
+from idle_md.structures import read_structures
 
 STORES = (".h5", ".hdf5", ".extxyz", ".extxyz.gz")
 
@@ -76,10 +76,7 @@ def from_file(path: Path) -> list[Molecule]:
         return _from_store(path)
     if path.suffix.lower() in (".sdf", ".mol"):
         return _from_sdf(path)
-    try:
-        images = ase.io.read(path, index=":")
-    except Exception as error:  # whatever ASE's readers raise
-        raise ValueError(f"{path}: cannot be read ({error}); use XYZ, SDF or PDB") from error
+    images = read_structures(path)
     return [
         Molecule(f"{path.stem}{f'-{n}' if len(images) > 1 else ''}", starts=[_bare(atoms)])
         for n, atoms in enumerate(images)

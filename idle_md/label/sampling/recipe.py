@@ -8,11 +8,11 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import LBFGS
 
+from idle_md.bonds import fragments, is_sound
 from idle_md.data import Store, from_atoms, join
 from idle_md.label.calculator import LevelCalculator
 from idle_md.label.descriptor import Seen
 from idle_md.label.levels import find_level
-from idle_md.label.sampling.bonding import fragments, is_sound
 from idle_md.label.sampling.config import SampleConfig
 from idle_md.label.sampling.conformers import embed, with_hydrogens
 from idle_md.label.sampling.dimers import dimers

@@ -8,7 +8,6 @@ import openmm
 import pytest
 from openmm import app
 
-from idle_md.bonds import find_bonds
 from idle_md.engines.openmm.dynamics import run_md
 from idle_md.engines.openmm.guard import GuardReporter, UnstableError
 
@@ -37,16 +36,6 @@ def simulation_of(energy: str, guard: GuardReporter, atoms: ase.Atoms = ETHANE, 
     simulation.context.setPositions(0.1 * atoms.positions)
     simulation.reporters.append(guard)
     return simulation
-
-
-def test_bonds_are_those_of_chemistry() -> None:
-    ethanol = ase.build.molecule("CH3CH2OH")  # C C O H(O) and five H of the carbons
-    expected = [[0, 1], [0, 6], [0, 7], [0, 8], [1, 2], [1, 4], [1, 5], [2, 3]]
-    assert find_bonds(ethanol).tolist() == expected
-    assert find_bonds(ase.build.molecule("H2")).tolist() == [[0, 1]]
-    assert find_bonds(ase.Atoms("CX", [[0, 0, 0], [0.1, 0, 0]])).shape == (0, 2)
-    across = ase.Atoms("CO", [[0.2, 3, 3], [5.0, 3, 3]], cell=[6, 6, 6], pbc=True)
-    assert find_bonds(across).tolist() == [[0, 1]]
 
 
 def test_good_run_goes_on_and_leaves_nothing(tmp_path) -> None:

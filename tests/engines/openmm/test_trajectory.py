@@ -1,11 +1,10 @@
 import struct
-import sys
 
 import ase.build
 import ase.io
 import numpy as np
 import pytest
-from openmm import app, unit
+from openmm import app
 from openmm.app.internal.xtc_utils import read_xtc
 
 from idle_md.engines.openmm.dynamics import run_md
@@ -139,47 +138,3 @@ def test_unwritable_trajectory_is_an_error_before_the_run(tmp_path) -> None:
         writing_trajectory(tmp_path / "file" / "run.xyz", 1.0),
     ):
         pytest.fail("the block must not run")
-
-
-def test_pdb_is_read_with_elements_and_cell(tmp_path) -> None:
-    topology = app.Topology()
-    residue = topology.addResidue("HOH", topology.addChain())
-    for name, symbol in (("O", "O"), ("H1", "H"), ("H2", "H")):
-        topology.addAtom(name, app.Element.getBySymbol(symbol), residue)
-    topology.setUnitCellDimensions((2.0, 2.1, 2.2))
-    positions = np.array([[0.1, 0.2, 0.3], [1.0, 0.2, 0.3], [-0.1, 1.1, 0.3]])
-    with (tmp_path / "water.pdb").open("w") as file:
-        app.PDBFile.writeFile(topology, positions * unit.angstrom, file)
-    atoms = read_structure(tmp_path / "water.pdb")
-    assert atoms.get_chemical_formula() == "H2O"
-    assert list(atoms.numbers) == [8, 1, 1]
-    np.testing.assert_allclose(atoms.positions, positions, atol=1e-3)
-    np.testing.assert_allclose(atoms.cell.array, np.diag([20.0, 21.0, 22.0]), atol=1e-3)
-    assert atoms.pbc.all()
-
-
-def test_xyz_is_read(tmp_path) -> None:
-    ase.io.write(tmp_path / "ethanol.xyz", [ETHANOL, ETHANOL])
-    atoms = read_structure(tmp_path / "ethanol.xyz")
-    assert not atoms.pbc.any()
-    np.testing.assert_allclose(atoms.positions, ETHANOL.positions, atol=1e-7)
-
-
-def test_missing_and_unreadable_structures_are_named(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no structure at .*absent\.xyz"):
-        read_structure(tmp_path / "absent.xyz")
-    (tmp_path / "bad.xyz").write_text("three\natoms\n")
-    with pytest.raises(ValueError, match=r"bad\.xyz cannot be read as a structure"):
-        read_structure(tmp_path / "bad.xyz")
-    (tmp_path / "bad.pdb").write_text(
-        "ATOM      1  Q1  XXX A   1       0.000   0.000   0.000  1.00  0.00\nEND\n"
-    )
-    with pytest.raises(ValueError, match=r"bad\.pdb .*atom 0 has no element: fill columns 77"):
-        read_structure(tmp_path / "bad.pdb")
-
-
-def test_pdb_without_openmm_names_what_is_missing(tmp_path, monkeypatch) -> None:
-    (tmp_path / "start.pdb").write_text("END\n")
-    monkeypatch.setitem(sys.modules, "openmm", None)
-    with pytest.raises(ModuleNotFoundError, match="openmm"):
-        read_structure(tmp_path / "start.pdb")

@@ -55,6 +55,15 @@ class Calculator(calculator.Calculator):
     PropertyNotImplementedError
         When asked for the stress of a structure that is not periodic in all directions, or for the
         energies of atoms where a low level is added.
+
+    Examples
+    --------
+    >>> import ase.build, idle_md
+    >>> atoms = ase.build.molecule("CH3CH2OH")
+    >>> atoms.calc = idle_md.Calculator("model.pt")
+    >>> energy = atoms.get_potential_energy()  # eV
+    >>> atoms.get_forces().shape  # eV/angstrom
+    (9, 3)
     """
 
     implemented_properties = [  # noqa: RUF012

@@ -65,8 +65,10 @@ def predict(
     >>> import ase.build, idle_md
     >>> molecules = [ase.build.molecule(name) for name in ("H2O", "CH3CH2OH")]
     >>> water, ethanol = idle_md.predict("model.pt", molecules)
-    >>> ethanol.forces.shape
+    >>> ethanol.forces.shape  # in eV/angstrom
     (9, 3)
+    >>> water.stress is None
+    True
     """
     model = load(model, device, dtype, kernels)
     model.check_complete()

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
-from torch_sim.io import atoms_to_state  # type: ignore[import-not-found]
-from torch_sim.models.interface import ModelInterface  # type: ignore[import-not-found]
-from torch_sim.state import SimState  # type: ignore[import-not-found]
+from torch_sim.io import atoms_to_state
+from torch_sim.models.interface import ModelInterface
+from torch_sim.state import SimState
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import Kernels

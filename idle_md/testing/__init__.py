@@ -1,6 +1,6 @@
 """Physical invariants that every backbone, potential, deployed model and engine must have.
 
-A test file inherits classes of invariants and says what to test, as a pytest fixture::
+A test file, of pytest, inherits classes of invariants and says what to test, as a fixture::
 
     class TestMyEngine(Invariants, Stress, Batching):
         @pytest.fixture(scope="class")
@@ -8,6 +8,7 @@ A test file inherits classes of invariants and says what to test, as a pytest fi
         def subject(cls):
             return Subject(MyEngine().evaluator("model.pt"), elements=[1, 6, 7, 8], cutoff=5.0)
 
+:class:`OwnedAtoms` and :class:`Members` take a deployed model instead, as the fixture ``model``.
 What gives energies and forces in another form becomes an evaluator by one of the functions here.
 """
 

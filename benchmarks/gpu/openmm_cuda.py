@@ -26,7 +26,7 @@ from idle_md.deploy import load
 from idle_md.engines.openmm import create_force
 from idle_md.engines.openmm.benchmark import BACKENDS, bench_openmm, ethanol
 from idle_md.files import replacing
-from idle_md.testing import SMALLEST_FORCE, TOLERANCE
+from idle_md.tolerances import RELATIVE, SMALLEST_FORCE
 from idle_md.units import KJ_PER_MOL, NM
 
 NEIGHBORS = ("vesin", "torch", "nnpops")
@@ -58,7 +58,7 @@ def main(
             device="cuda",
             seconds=seconds,
         )
-        steps = {(t.way.backend, t.way.neighbors): t for t in report.timings}
+        steps = {(t.way["backend"], t.way["neighbors"]): t for t in report.timings}
         for backend, search in product(BACKENDS, NEIGHBORS):
             row = {"atoms": len(atoms), "backend": backend, "neighbors": search}
             row |= asdict(steps[backend, search])
@@ -100,7 +100,7 @@ def compare(path: Path, atoms: ase.Atoms, backend: str, neighbors: str) -> dict[
     found = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
     error = np.abs(state.getForces(asNumpy=True)._value * KJ_PER_MOL / NM - forces).max()
     scale = max(SMALLEST_FORCE, float(np.sqrt(np.mean(forces**2))))
-    tolerance = TOLERANCE[torch.float32]  # the platform keeps forces in single precision
+    tolerance = RELATIVE[torch.float32]  # the platform keeps forces in single precision
     off = abs(found - energy) / len(atoms)
     return {
         "energy_mev_per_atom": 1e3 * off,

@@ -9,8 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from idle_md.engines.lammps import benchmark as lammps_bench
-    from idle_md.engines.openmm.benchmark import Report
+    from idle_md.engines.benchmark import Report
 
 app = typer.Typer(help="Measure how fast a model runs.", no_args_is_help=True)
 
@@ -125,7 +124,7 @@ def lammps(
     _write(reports, output)
 
 
-def _write(reports: "Sequence[Report | lammps_bench.Report]", output: Path | None) -> None:
+def _write(reports: "Sequence[Report]", output: Path | None) -> None:
     import json
     from dataclasses import asdict
 
@@ -136,7 +135,7 @@ def _write(reports: "Sequence[Report | lammps_bench.Report]", output: Path | Non
             file.write_text(json.dumps([asdict(report) for report in reports], indent=2))
 
 
-def _lammps_table(report: "lammps_bench.Report", title: str) -> "Table":
+def _lammps_table(report: "Report", title: str) -> "Table":
     from rich.table import Table
 
     table = Table(title=f"{report.atoms:,} atoms, {title}")
@@ -145,12 +144,10 @@ def _lammps_table(report: "lammps_bench.Report", title: str) -> "Table":
     for heading in ("ms/step", "outside, ms", "katom-step/s", "ns/day"):
         table.add_column(heading, justify="right", no_wrap=True)
     for timing in report.timings:
-        if timing.step_ms is not None and timing.outside_ms is not None:
-            outside = f"{timing.outside_ms:.3f} ({timing.outside_ms / timing.step_ms:.1%})"
+        if timing.step_ms is not None and timing.overhead_ms is not None:
+            outside = f"{timing.overhead_ms:.3f} ({timing.overhead_ms / timing.step_ms:.1%})"
             speeds = (f"{timing.katom_steps_per_s:.2f}", f"{timing.ns_per_day:.2f}")
-            table.add_row(
-                *map(str, vars(timing.way).values()), f"{timing.step_ms:.3f}", outside, *speeds
-            )
+            table.add_row(*map(str, timing.way.values()), f"{timing.step_ms:.3f}", outside, *speeds)
     outside = "Outside: what of a step is not the model, the mean of all ranks."
     table.caption = "\n".join([outside, *_reasons(report)])
     return table
@@ -168,12 +165,12 @@ def _table(report: "Report", title: str) -> "Table":
         if timing.step_ms is not None:
             values = (timing.step_ms, timing.core_ms, timing.overhead_ms)
             cells = (*(f"{value:.3f}" for value in values), f"{timing.ns_per_day:.2f}")
-            table.add_row(*vars(timing.way).values(), *cells)
+            table.add_row(*map(str, timing.way.values()), *cells)
     return table
 
 
 def _caption(report: "Report") -> str:
-    empty = ", ".join(f"{name} {ms:.3f} ms" for name, ms in report.empty_ms.items())
+    empty = ", ".join(f"{name} {ms:.3f} ms" for name, ms in (report.empty_ms or {}).items())
     lines = [f"A step without a force: {empty}."]
     if report.single_fidelity is not None:
         ratio = report.single_fidelity["ratio"]
@@ -184,11 +181,11 @@ def _caption(report: "Report") -> str:
     return "\n".join([*lines, *_reasons(report)])
 
 
-def _reasons(report: "Report | lammps_bench.Report") -> list[str]:
+def _reasons(report: "Report") -> list[str]:
     """Return why some ways could not be run, each reason once with what those ways share."""
     lines = []
     for reason in dict.fromkeys(t.why_not for t in report.timings if t.why_not is not None):
-        ways = [vars(t.way).items() for t in report.timings if t.why_not == reason]
+        ways = [t.way.items() for t in report.timings if t.why_not == reason]
         shared = [pairs[0] for pairs in zip(*ways, strict=True) if len(set(pairs)) == 1]
         named = [f"{name} {value}" for name, value in shared if value is not None]
         lines.append(f"Without {', '.join(named)}: {reason}")

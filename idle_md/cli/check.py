@@ -32,7 +32,9 @@ def check(
     systems = {str(path): read_structure(path) for path in structures or ()}
     found = check_engines(model, systems or None, sorted(set(ranks or [1])))
     console = Console()
-    title = f"{model} on {len(found.structures)} structures: largest differences from {REFERENCE}"
+    title = (
+        f"{model} on {len(found.structures)} structures: largest differences from {REFERENCE.name}"
+    )
     console.print(_table(found, escape(title)))
     for line in [*_reasons(found), *_failures(found)]:
         console.print(escape(line), soft_wrap=True)
@@ -45,7 +47,8 @@ def check(
 def _table(found: "Check", title: str) -> "Table":
     from rich.table import Table
 
-    from idle_md.engines.parity.check import LOOSER, QUANTITIES
+    from idle_md.engines.parity.check import QUANTITIES
+    from idle_md.tolerances import LOOSER_FOR_ATOMS
 
     table = Table(title=title)
     table.add_column("engine", no_wrap=True)
@@ -67,7 +70,7 @@ def _table(found: "Check", title: str) -> "Table":
         ]
         done = "not run" if comparison.why_not else str(len(comparison.differences))
         table.add_row(comparison.engine, done, *shown)
-    loose = f"{LOOSER * found.tolerance:.0e}"
+    loose = f"{LOOSER_FOR_ATOMS * found.tolerance:.0e}"
     table.add_section()
     table.add_row("tolerance", "", *[f"{found.tolerance:.0e}"] * 3, loose)
     return table

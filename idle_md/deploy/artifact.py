@@ -134,6 +134,16 @@ def load(
     ValueError
         If the file is truncated, damaged, of another format version, or not a deployed model; or
         if ``kernels="native"`` and there are none for it, or none built.
+
+    Examples
+    --------
+    >>> import idle_md
+    >>> model = idle_md.load("model.pt")
+    >>> model.metadata.cutoff_angstrom
+    4.0
+    >>> energy, forces = model.evaluate([8, 1, 1], [[0, 0, 0], [0, 0, 1.0], [0.9, 0, -0.3]])
+    >>> forces.shape  # in eV/angstrom
+    (3, 3)
     """
     if isinstance(model, DeployedModel):
         return model

@@ -33,6 +33,11 @@ def export_checkpoint(
     path
         File to write.
 
+    Returns
+    -------
+    Metadata
+        What the file says of itself.
+
     Raises
     ------
     FileNotFoundError
@@ -42,6 +47,13 @@ def export_checkpoint(
         :func:`~idle_md.deploy.extract_committee`.
     OSError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import idle_md
+    >>> metadata = idle_md.export("runs/mine", None, "model.pt")
+    >>> metadata.fidelity
+    'wb97x'
     """
     given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     checkpoints = [member for entry in given for member in checkpoints_of(Path(entry))]

@@ -1,6 +1,7 @@
 """Deployed models as ASE calculators."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import Kernels
 from idle_md.edge_contract import edge_virial
 from idle_md.engines.edges.kept import neighbors_for
-from idle_md.engines.predict import stress_of
+from idle_md.engines.engine import Evaluate, Runnable, why_not_on
+from idle_md.engines.results import LeftOut, Prediction, stress_of
 from idle_md.label.calculator import live_calculator
 
 SPREAD = ("energy_std", "forces_std")
@@ -53,6 +55,15 @@ class Calculator(calculator.Calculator):
     PropertyNotImplementedError
         When asked for the stress of a structure that is not periodic in all directions, or for the
         energies of atoms where a low level is added.
+
+    Examples
+    --------
+    >>> import ase.build, idle_md
+    >>> atoms = ase.build.molecule("CH3CH2OH")
+    >>> atoms.calc = idle_md.Calculator("model.pt")
+    >>> energy = atoms.get_potential_energy()  # eV
+    >>> atoms.get_forces().shape  # eV/angstrom
+    (9, 3)
     """
 
     implemented_properties = [  # noqa: RUF012
@@ -127,7 +138,7 @@ class Calculator(calculator.Calculator):
         }
         if structure.pbc.all():
             virial = torch.stack([edge_virial(g, vectors) for g in gradients]).mean(0)
-            results["stress"] = stress_of(virial, structure)
+            results["stress"] = stress_of(virial.cpu().numpy(), structure)
         if len(totals) > 1:  # costs hardly more than the mean
             results["energy_std"] = float(totals.std(ddof=1))
             results["forces_std"] = forces.std(0, ddof=1)
@@ -153,3 +164,40 @@ class Calculator(calculator.Calculator):
         stress = results.pop("stress", None)
         if stress is not None and with_stress:
             results["stress"] = stress + low.get_stress(structure)
+
+
+@dataclass(frozen=True)
+class AseEngine:
+    """The ASE calculator, see :class:`~idle_md.engines.engine.Engine`.
+
+    Attributes
+    ----------
+    kernels
+        What the model runs on.
+    """
+
+    kernels: Runnable
+
+    @property
+    def name(self) -> str:
+        """ASE, and the kernels."""
+        return f"ASE, {self.kernels}"
+
+    def why_not(self, model: DeployedModel | None = None) -> str | None:
+        """Return why there are no such kernels for the model here."""
+        return why_not_on(self.kernels, model)
+
+    def evaluator(self, path: str | Path) -> Evaluate:
+        """Return what evaluates structures of any periodicity, one after the other."""
+        calculator = Calculator(load(path, kernels=self.kernels))
+
+        def evaluate(structures: Sequence[ase.Atoms]) -> list[Prediction | LeftOut]:
+            results: list[Prediction | LeftOut] = []
+            for atoms in structures:
+                calculator.calculate(atoms)
+                found = calculator.results
+                known = {name: found.get(name) for name in ("energies", "stress")}
+                results.append(Prediction(found["energy"], found["forces"], **known))
+            return results
+
+        return evaluate

@@ -1,12 +1,12 @@
 """What is installed, what is built, and what would make things faster."""
 
 import importlib.metadata
-import importlib.util
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from idle_md.engines.registry import engines
 from idle_md.native.nnpops import find_nnpops, load_nnpops
 from idle_md.native.operators import load_operators
 from idle_md.native.places import REMEDY, find_library
@@ -42,8 +42,8 @@ def examine() -> list[Finding]:
         Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads"),
         _accelerator(),
         _operators(),
-        _torch_force(),
         _nnpops(),
+        *_engines(),
     ]
     for what, package, extra in (
         ("OpenMM", "openmm", "openmm"),
@@ -76,16 +76,17 @@ def _operators() -> Finding:
     return Finding("native operators", "ok", f"{library}, running on {which}")
 
 
-def _torch_force() -> Finding:
-    remedy = "only with torch 2.9: pip install -c constraints/torchforce.txt 'idle-md[torchforce]'"
-    if importlib.util.find_spec("openmm") is None:
-        return Finding("TorchForce", "missing", "OpenMM is not installed", remedy)
-    from idle_md.engines.openmm.backends import why_not
-
-    problem = why_not("torchforce")
-    if problem is not None:
-        return Finding("TorchForce", "missing", f"{problem}; PythonForce takes its place", remedy)
-    return Finding("TorchForce", "ok", f"openmmtorch {importlib.metadata.version('openmmtorch')}")
+def _engines() -> list[Finding]:
+    """Return those that run models here, then for each reason those that do not."""
+    by_reason: dict[str | None, list[str]] = {None: []}
+    for engine in engines():
+        by_reason.setdefault(engine.why_not(), []).append(engine.name)
+    return [
+        Finding("engines", "ok", "; ".join(names))
+        if reason is None
+        else Finding("; ".join(names), "missing", reason)
+        for reason, names in by_reason.items()
+    ]
 
 
 def _nnpops() -> Finding:

@@ -8,82 +8,110 @@ from typing import Any
 import ase
 import numpy as np
 import torch
-from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import Kernels
-from idle_md.edge_contract import edge_virial
+from idle_md.edge_contract import edge_virials, join, sum_by_system
+from idle_md.engines.engine import Evaluate, Runnable, why_not_on
+from idle_md.engines.results import Array, LeftOut, Prediction, stress_of
 
 EDGES_PER_CALL = 10_000
 """Where a batch ends, so that it stays in the caches of a processor."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model gives for one structure.
-
-    Attributes
-    ----------
-    energy
-        eV.
-    energies
-        Of the atoms (N,), in eV.
-    forces
-        (N, 3) in eV/angstrom.
-    stress
-        (6,) in eV/angstrom^3, in ASE's order and sign; None unless all directions are periodic.
-    """
-
-    energy: float
-    energies: NDArray[np.float64]
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64] | None
-
-
-def evaluate(
+def predict(
     model: DeployedModel | str | Path,
     structures: Iterable[ase.Atoms],
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     kernels: Kernels = "auto",
     edges_per_call: int = EDGES_PER_CALL,
-) -> list[Evaluation]:
-    """Evaluate many structures, several of them in every call of the model.
+) -> list[Prediction]:
+    """Return energies, forces and stresses of many structures, several in every call of the model.
 
     The numbers are those of :class:`idle_md.Calculator`; a committee's are its members' means.
 
     Parameters
     ----------
     model
-        A deployed model, or the path of one.
+        A deployed model, or the path of one (``model.pt``, which ``idle-md export`` writes).
     structures
-        Of any size, elements that the model knows and any periodicity.
+        Any iterable, of which no more is held than one call needs. Of any size, elements that the
+        model knows and any periodicity.
     device, dtype, kernels
-        Of a model that is given as a path, see :func:`idle_md.deploy.load`.
+        Of a model that is given as a path, see :func:`idle_md.load`.
     edges_per_call
-        Structures share a call until they have so many edges; a larger structure has one to itself.
-        More suit a GPU.
+        Structures share a call until they have so many edges, which are directed pairs of atoms
+        within the cutoff; a larger structure has a call to itself. More suit a GPU.
+
+    Returns
+    -------
+    list of Prediction
+        One for every structure, in their order: ``energy`` in eV, ``forces`` (N, 3) in eV/angstrom,
+        ``energies`` of the atoms (N,) in eV and, of structures that are periodic in all directions,
+        ``stress`` (6,) in eV/angstrom^3, in ASE's order and sign.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the model is an explicit difference or does not know an element, or a structure has a
         cell without volume or a position that is no number; names the structure.
+
+    Examples
+    --------
+    >>> import ase.build, idle_md
+    >>> molecules = [ase.build.molecule(name) for name in ("H2O", "CH3CH2OH")]
+    >>> water, ethanol = idle_md.predict("model.pt", molecules)
+    >>> ethanol.forces.shape  # in eV/angstrom
+    (9, 3)
+    >>> water.stress is None
+    True
     """
     model = load(model, device, dtype, kernels)
     model.check_complete()
-    results = []
+    results: list[Prediction] = []
     for batch in _batches(model, structures, edges_per_call):
-        results += _evaluate_batch(model, batch)
+        results += _predict_batch(model, batch)
     return results
 
 
-def stress_of(virial: Tensor, atoms: ase.Atoms) -> NDArray[np.float64]:
-    """Return the stress (6,) in ASE's order and sign in eV/angstrom^3 of a virial (3, 3) in eV."""
-    stress = -virial.cpu().numpy() / atoms.get_volume()
-    return np.asarray(full_3x3_to_voigt_6_stress(stress))
+def evaluate(*arguments: Any, **options: Any) -> list[Prediction]:
+    """Return what :func:`predict` returns, whose old name this is; it stays for one release."""
+    return predict(*arguments, **options)
+
+
+@dataclass(frozen=True)
+class PredictEngine:
+    """Batches of structures in Python, see :class:`~idle_md.engines.engine.Engine`.
+
+    Attributes
+    ----------
+    kernels
+        What the model runs on.
+    """
+
+    kernels: Runnable
+
+    @property
+    def name(self) -> str:
+        """What it is called in Python, and the kernels."""
+        return f"predict, {self.kernels}"
+
+    def why_not(self, model: DeployedModel | None = None) -> str | None:
+        """Return why there are no such kernels for the model here."""
+        return why_not_on(self.kernels, model)
+
+    def evaluator(self, path: str | Path) -> Evaluate:
+        """Return what evaluates structures of any periodicity together."""
+        model = load(path, kernels=self.kernels)
+
+        def evaluate(structures: Sequence[ase.Atoms]) -> list[Prediction | LeftOut]:
+            return list(predict(model, structures))
+
+        return evaluate
 
 
 Entry = tuple[ase.Atoms, Tensor, Tensor, Tensor]
@@ -116,25 +144,26 @@ def _entry(model: DeployedModel, atoms: ase.Atoms, index: int) -> Entry:
         raise ValueError(f"structure {index} ({atoms.symbols}): {error}") from error
 
 
-def _evaluate_batch(model: DeployedModel, batch: Sequence[Entry]) -> list[Evaluation]:
-    structures, *parts = zip(*batch, strict=True)
-    atoms = np.cumsum([0, *(len(each) for each in structures)])
-    edges = np.cumsum([0, *(index.shape[1] for index in parts[1])])
-    species, vectors = torch.cat(parts[0]), torch.cat(parts[2])
-    edge_index = torch.cat(
-        [index + int(first) for index, first in zip(parts[1], atoms, strict=False)], dim=1
-    )
+def _predict_batch(model: DeployedModel, batch: Sequence[Entry]) -> list[Prediction]:
+    structures, species, edge_indices, vectors = map(list, zip(*batch, strict=True))
+    sizes = [len(atoms) for atoms in structures]
+    edge_index, edge_vectors = join(edge_indices, sizes), torch.cat(vectors)
+    n_atoms = sum(sizes)
     with torch.no_grad():
-        energies, gradients = model.core(species, edge_index, vectors, len(species))
-    energies, forces = (
-        each.cpu().numpy() for each in (energies, model.forces(gradients, edge_index, len(species)))
+        energies, gradients = model.core(torch.cat(species), edge_index, edge_vectors, n_atoms)
+    system = torch.repeat_interleave(torch.tensor(sizes, device=model.device))
+    totals = sum_by_system(energies, system, len(batch)).tolist()
+    stresses: list[Array | None] = [None] * len(batch)
+    if any(atoms.pbc.all() for atoms in structures):
+        of_edges = system[edge_index[0]]
+        virials = edge_virials(gradients, edge_vectors, of_edges, len(batch)).cpu().numpy()
+        stresses = [
+            stress_of(virial, atoms) if atoms.pbc.all() else None
+            for virial, atoms in zip(virials, structures, strict=True)
+        ]
+    ends = np.cumsum(sizes)[:-1]
+    parts = (
+        np.split(each.cpu().numpy(), ends)
+        for each in (model.forces(gradients, edge_index, n_atoms), energies)
     )
-
-    def result(k: int) -> Evaluation:
-        own, among = slice(*atoms[k : k + 2]), slice(*edges[k : k + 2])
-        stress: Any = None
-        if structures[k].pbc.all():
-            stress = stress_of(edge_virial(gradients[among], vectors[among]), structures[k])
-        return Evaluation(float(energies[own].sum()), energies[own], forces[own], stress)
-
-    return [result(k) for k in range(len(structures))]
+    return list(map(Prediction, totals, *parts, stresses))

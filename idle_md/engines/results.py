@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import ase
 import numpy as np
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -26,12 +27,28 @@ class Prediction:
     stress
         (6,) in eV/angstrom^3, in ASE's order (xx, yy, zz, yz, xz, xy) and sign; None unless the
         structure is periodic in all directions and the engine has one.
+    virial
+        ``-sum r (x) dE/dr`` over edges (3, 3) in eV, of structures of any periodicity, where there
+        is no volume to make a stress of it; None where the engine gives none.
     """
 
     energy: float
     forces: Array
     energies: Array | None = None
     stress: Array | None = None
+    virial: Array | None = None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """In the place of a prediction: why an engine did not evaluate a structure."""
+
+    reason: str
+
+
+def stress_of(virial: Array, atoms: ase.Atoms) -> Array:
+    """Return the stress (6,) in eV/angstrom^3, as ASE has it, of a virial (3, 3) in eV."""
+    return np.asarray(full_3x3_to_voigt_6_stress(-virial / atoms.get_volume()))
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,28 @@
 """Deployed models in torch-sim: many systems at once."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ase
 import numpy as np
 import torch
+from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
-from torch_sim.models.interface import ModelInterface  # type: ignore[import-not-found]
-from torch_sim.state import SimState  # type: ignore[import-not-found]
+from torch_sim.io import atoms_to_state
+from torch_sim.models.interface import ModelInterface
+from torch_sim.state import SimState
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import Kernels
+from idle_md.edge_contract import edge_virials, join, sum_by_system
 from idle_md.engines.edges.base import SKIN
+from idle_md.engines.engine import Evaluate
+from idle_md.engines.results import LeftOut, Prediction
 from idle_md.neighbors import SkinList
+
+MIXED = "torch-sim wants all directions periodic, or none"
 
 
 class TorchSimModel(ModelInterface):  # type: ignore[misc]
@@ -72,13 +82,10 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         edge_index, vectors = self._edges(state.positions, cells, state.pbc, system)
         with torch.no_grad():
             energies, gradients = self.model.core(numbers.long(), edge_index, vectors, len(numbers))
-        total = torch.zeros(len(cells), dtype=torch.float64, device=self.device)
-        total.index_add_(0, system, energies.double())
-        virial = torch.zeros((len(cells), 3, 3), dtype=torch.float64, device=self.device)
-        outer = vectors.double()[:, :, None] * gradients.double()[:, None, :]
-        virial.index_add_(0, system[edge_index[0]], outer, alpha=-1.0)
+        total = sum_by_system(energies, system, len(cells))
+        virials = edge_virials(gradients, vectors, system[edge_index[0]], len(cells))
         volume = torch.linalg.det(cells.double()).abs()[:, None, None]
-        stress = -0.5 * (virial + virial.transpose(1, 2)) / torch.where(volume > 0, volume, np.nan)
+        stress = -virials / torch.where(volume > 0, volume, np.nan)
         forces = self.model.forces(gradients, edge_index, len(numbers))
         found = {"energy": total, "forces": forces, "stress": stress}
         return {name: values.to(self.dtype) for name, values in found.items()}
@@ -95,7 +102,51 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         pairs, vectors = [], []
         for k, (kept, box) in enumerate(zip(self._lists, boxes, strict=False)):
             index, own = kept.edges(points[firsts[k] : firsts[k + 1]], box, periodic)
-            pairs.append(index + firsts[k])
+            pairs.append(torch.from_numpy(index))
             vectors.append(own)
-        edge_index = torch.from_numpy(np.concatenate(pairs, axis=1)).to(self.device)
+        edge_index = join(pairs, np.diff(firsts).tolist()).to(self.device)
         return edge_index, torch.from_numpy(np.concatenate(vectors)).to(self.device, self.dtype)
+
+
+@dataclass(frozen=True)
+class TorchSimEngine:
+    """torch-sim, see :class:`~idle_md.engines.engine.Engine`."""
+
+    name: str = "torch-sim"
+
+    def why_not(self, model: DeployedModel | None = None) -> str | None:
+        """Return why the numbers of a model are not its own in torch-sim."""
+        if model is not None and model.dtype != torch.float64:
+            return f"torch-sim rounds positions and energies to the model's {model.dtype}"
+        return None
+
+    def evaluator(self, path: str | Path) -> Evaluate:
+        """Return what evaluates structures that are periodic in all directions, or in none."""
+        model = TorchSimModel(path)
+
+        def evaluate(structures: Sequence[ase.Atoms]) -> list[Prediction | LeftOut]:
+            results: list[Prediction | LeftOut] = [LeftOut(MIXED)] * len(structures)
+            for periodic in (True, False):  # a state has one periodicity
+                alike = [k for k, atoms in enumerate(structures) if (atoms.pbc == periodic).all()]
+                if alike:
+                    found = _single_points(model, [structures[k] for k in alike])
+                    for k, prediction in zip(alike, found, strict=True):
+                        results[k] = prediction
+            return results
+
+        return evaluate
+
+
+def _single_points(model: TorchSimModel, structures: list[ase.Atoms]) -> list[Prediction]:
+    found = model(atoms_to_state(structures, model.device, model.dtype))
+    energies, stresses = found["energy"].tolist(), found["stress"].cpu().numpy()
+    ends = np.cumsum([len(atoms) for atoms in structures])[:-1]
+    forces = np.split(found["forces"].cpu().numpy(), ends)
+    return [
+        Prediction(
+            energy,
+            force,
+            stress=full_3x3_to_voigt_6_stress(stress) if atoms.pbc.all() else None,
+        )
+        for atoms, energy, force, stress in zip(structures, energies, forces, stresses, strict=True)
+    ]

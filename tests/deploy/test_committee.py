@@ -8,12 +8,22 @@ import torch
 from typer.testing import CliRunner
 
 from idle_md.cli.main import app
-from idle_md.deploy import describe, export_checkpoint, extract, extract_committee, load, save
+from idle_md.deploy import (
+    DeployedModel,
+    describe,
+    export_checkpoint,
+    extract,
+    extract_committee,
+    load,
+    save,
+)
 from idle_md.deploy.torchscript import freeze, script
 from idle_md.nn import PaiNN, Potential, save_checkpoint
 from idle_md.testing import (
     CELL,
     Invariants,
+    Members,
+    OwnedAtoms,
     Subject,
     Symmetries,
     isolated_energies,
@@ -37,6 +47,13 @@ class TestCommittee(Invariants):
         model = load(committee_file())
         isolated = mean_isolated_energies(make_potential)
         return Subject(model_evaluator(model), ELEMENTS, 4.0, isolated)
+
+
+class TestMembers(Members, OwnedAtoms):
+    @pytest.fixture(scope="class", params=["portable", "native"])
+    @classmethod
+    def model(cls, committee_file, request) -> DeployedModel:
+        return load(committee_file(), kernels=request.param)
 
 
 class TestCommitteeInFloat32(Symmetries):

@@ -10,18 +10,7 @@ from ase.calculators.lj import LennardJones
 import idle_md
 from idle_md import deploy
 from idle_md.deploy import load
-from idle_md.engines.parity.structures import skewed, slab, small, tiny
-from idle_md.testing import Invariants, Subject, calculator_evaluator
-
-
-class TestCalculator(Invariants):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def subject(cls, model_file) -> Subject:
-        path = model_file()
-        metadata = load(path).metadata
-        evaluate = calculator_evaluator(idle_md.Calculator(path))
-        return Subject(evaluate, metadata.elements, metadata.cutoff_angstrom)
+from idle_md.engines.parity.structures import skewed, slab, small
 
 
 @pytest.fixture
@@ -65,25 +54,6 @@ def test_unknown_element_is_named(model_file) -> None:
         atoms.get_potential_energy()
 
 
-@pytest.mark.parametrize("make", [skewed, tiny])
-@pytest.mark.parametrize("kernels", ["native", "portable"])
-def test_stress_is_the_derivative_by_strain(make, kernels, model_file) -> None:
-    atoms, calculator = make(), idle_md.Calculator(model_file(), kernels=kernels)
-    atoms.calc = calculator
-    stress, volume = atoms.get_stress(voigt=False), atoms.get_volume()
-    for a, b in ((0, 0), (1, 1), (1, 2), (0, 2)):
-        slope = 0.0
-        for step, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
-            strain = np.eye(3)
-            strain[a, b] += 0.5e-4 * step
-            strain[b, a] += 0.5e-4 * step
-            strained = atoms.copy()
-            strained.calc = calculator
-            strained.set_cell(atoms.cell @ strain, scale_atoms=True)
-            slope += weight * strained.get_potential_energy() / (12 * 1e-4)
-        assert stress[a, b] == pytest.approx(slope / volume, abs=1e-7)
-
-
 def test_stress_needs_three_periodic_directions(model_file) -> None:
     atoms = slab()
     atoms.calc = idle_md.Calculator(model_file())
@@ -93,16 +63,6 @@ def test_stress_needs_three_periodic_directions(model_file) -> None:
         atoms.get_stress()
     atoms.pbc = True
     assert atoms.get_stress().shape == (6,)
-
-
-@pytest.mark.parametrize("make", [slab, tiny])
-def test_energies_of_atoms_add_up(make, model_file, committee_file) -> None:
-    atoms = make()
-    for path in (model_file(), committee_file()):
-        atoms.calc = idle_md.Calculator(path)
-        energies = atoms.get_potential_energies()
-        assert energies.shape == (len(atoms),)
-        assert energies.sum() == pytest.approx(atoms.get_potential_energy(), abs=1e-8)
 
 
 @pytest.mark.parametrize("kernels", ["native", "portable"])
@@ -165,7 +125,7 @@ def test_low_level_adds_its_stress_where_it_is_asked_for(make_potential, tmp_pat
     atoms = skewed()
     atoms.calc = LennardJones(rc=4.0)
     low = atoms.get_stress()
-    own = idle_md.evaluate(_alone(load(path)), [atoms])[0].stress
+    own = idle_md.predict(_alone(load(path)), [atoms])[0].stress
     atoms.calc = idle_md.Calculator(path, low_level=LennardJones(rc=4.0))
     atoms.get_forces()
     assert "stress" not in atoms.calc.results

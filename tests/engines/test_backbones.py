@@ -5,41 +5,13 @@ import openmm
 import pytest
 import torch
 
-import idle_md
-from idle_md.deploy import load
 from idle_md.engines.openmm import create_force
-from idle_md.testing import Invariants, Subject, calculator_evaluator, openmm_evaluator
 from idle_md.units import NM
 
 NUMBERS = [8, 6, 1, 7, 1, 1]
 POSITIONS = 1.3 * np.array(
     [[0, 0, 0], [1, 0.1, 0], [0, 1, 0.2], [0.1, 0, 1], [1, 1, 0.1], [1.1, 0, 1]]
 )
-
-
-@pytest.fixture(scope="module", params=["hipnn", "gmnn"])
-def path(model_file, request):
-    return model_file(name=request.param)
-
-
-class TestForce(Invariants):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def subject(cls, path, backend) -> Subject:
-        def force(numbers, periodic):
-            return create_force(path, numbers, backend=backend, periodic=periodic)
-
-        metadata = load(path).metadata
-        return Subject(openmm_evaluator(force), metadata.elements, metadata.cutoff_angstrom)
-
-
-class TestCalculator(Invariants):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def subject(cls, path) -> Subject:
-        metadata = load(path).metadata
-        evaluate = calculator_evaluator(idle_md.Calculator(path))
-        return Subject(evaluate, metadata.elements, metadata.cutoff_angstrom)
 
 
 class Steps(openmm.MinimizationReporter):

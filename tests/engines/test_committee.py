@@ -8,39 +8,17 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 import idle_md
 from idle_md.deploy import load
-from idle_md.engines.openmm import create_force
-from idle_md.testing import Invariants, Subject, calculator_evaluator, openmm_evaluator
-
-
-class TestCalculator(Invariants):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def subject(cls, committee_file) -> Subject:
-        evaluate = calculator_evaluator(idle_md.Calculator(committee_file()))
-        return Subject(evaluate, [1, 6, 7, 8], 4.0)
-
-
-class TestForce(Invariants):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def subject(cls, committee_file, backend) -> Subject:
-        model = load(committee_file())
-
-        def force(numbers, periodic):
-            return create_force(model, numbers, backend=backend, periodic=periodic)
-
-        return Subject(openmm_evaluator(force), [1, 6, 7, 8], 4.0)
+from idle_md.engines.openmm.engine import OpenMMEngine
 
 
 def test_openmm_runs_the_mean(committee_file, model_file, backend) -> None:
     path = committee_file()
     atoms = ase.build.molecule("CH3CH2OH")
-    system = list(atoms.numbers), atoms.positions, None
-    evaluate = openmm_evaluator(lambda numbers, _: create_force(path, numbers, backend=backend))
-    energy, forces = evaluate(*system)
+    [found] = OpenMMEngine(backend).evaluator(path)([atoms])
+    system = atoms.numbers, atoms.positions
     alone = [load(model_file(seed=k)).evaluate(*system) for k in range(3)]
-    assert energy == pytest.approx(np.mean([e for e, _ in alone]), abs=1e-8)
-    np.testing.assert_allclose(forces, np.mean([f for _, f in alone], 0), atol=1e-8)
+    assert found.energy == pytest.approx(np.mean([e for e, _ in alone]), abs=1e-8)
+    np.testing.assert_allclose(found.forces, np.mean([f for _, f in alone], 0), atol=1e-8)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def model(request, model_file):
 def test_numbers_are_those_of_the_batch(model) -> None:
     structures = [skewed(), tiny(), small()]
     state = torch_sim.io.atoms_to_state(structures, model.device, model.dtype)
-    expected = idle_md.evaluate(model.model, structures)
+    expected = idle_md.predict(model.model, structures)
     for _ in range(2):  # the second with kept neighbours
         found = model(state)
         energies = [each.energy for each in expected]
@@ -37,7 +37,7 @@ def test_molecules_have_no_stress(model) -> None:
     molecules = [ase.build.molecule(name) for name in ("CH3CH2OH", "H2O")]
     state = torch_sim.io.atoms_to_state(molecules, model.device, model.dtype)
     found = model(state)
-    expected = [each.energy for each in idle_md.evaluate(model.model, molecules)]
+    expected = [each.energy for each in idle_md.predict(model.model, molecules)]
     np.testing.assert_allclose(found["energy"], expected, rtol=0, atol=1e-8)
     assert torch.isnan(found["stress"]).all()
 
@@ -53,7 +53,7 @@ def test_dynamics_of_replicas(model) -> None:
         timestep=0.0002,
     )
     assert torch.isfinite(final.positions).all()
-    found = idle_md.evaluate(model.model, final.to_atoms())
+    found = idle_md.predict(model.model, final.to_atoms())
     forces = np.concatenate([each.forces for each in found])
     np.testing.assert_allclose(final.forces, forces, rtol=0, atol=1e-7)
 

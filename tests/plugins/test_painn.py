@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from idle_md.deploy import load
-from idle_md.testing import Invariants, Subject, Symmetries, isolated_energies, model_evaluator
+from idle_md.deploy import DeployedModel, load
+from idle_md.testing import (
+    Invariants,
+    OwnedAtoms,
+    Subject,
+    Symmetries,
+    isolated_energies,
+    model_evaluator,
+)
 from tests.plugins.systems import CUTOFF, ELEMENTS, random_system
 
 SETTINGS = [
@@ -100,6 +107,14 @@ class TestNativeModel(Invariants):
         model = load(model_file(**request.param), kernels="native")
         energies = isolated_energies(make_potential(**request.param), "high")
         return Subject(model_evaluator(model), ELEMENTS, CUTOFF, energies)
+
+
+@pytest.mark.usefixtures("ops")
+class TestNativeParts(OwnedAtoms):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, ops, model_file) -> DeployedModel:
+        return load(model_file(), kernels="native")
 
 
 @pytest.mark.usefixtures("ops")

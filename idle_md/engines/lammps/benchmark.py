@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import ase
 import ase.build
@@ -14,8 +15,11 @@ import ase.build
 from idle_md.deploy import load
 from idle_md.deploy.kernels import Kernels
 from idle_md.elements import symbols
+from idle_md.engines.benchmark import Report, Timing
+from idle_md.engines.lammps.engine import LammpsEngine
 from idle_md.engines.lammps.input import Mode, Structure, place, set_up, write_data
-from idle_md.engines.lammps.process import LammpsError, run_process
+from idle_md.engines.lammps.process import LammpsError, check_there, run_process
+from idle_md.engines.results import ns_per_day
 
 SPACING = 3.1
 """angstrom between molecules of water: 1.00 g/cm^3."""
@@ -30,9 +34,8 @@ MEASURED = re.compile(  # seconds in the model before and after the steps, and o
 CHOSEN = re.compile(r"^idle: mode (\w+) on", re.M)
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way to run a model in LAMMPS; a mode of None leaves the choice to the plugin."""
+class Options(NamedTuple):
+    """How LAMMPS is asked to run a model; a mode of None leaves the choice to the plugin."""
 
     mode: Mode | None
     ranks: int
@@ -40,45 +43,10 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Medians over rounds in which all ways took turns.
-
-    Attributes
-    ----------
-    way
-        How it was run, with the mode and the kernels that were taken.
-    step_ms
-        A step of dynamics.
-    outside_ms
-        What of it is not the model, the mean of all ranks: neighbour lists, edges, forces,
-        integration, communication, and waiting for the slowest rank.
-    katom_steps_per_s, ns_per_day
-        Thousands of atoms times steps per second, and speed at the timestep.
-    why_not
-        Why it could not be run; then the others are None.
-    """
-
-    way: Way
-    step_ms: float | None = None
-    outside_ms: float | None = None
-    katom_steps_per_s: float | None = None
-    ns_per_day: float | None = None
-    why_not: str | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """Timings of one structure."""
-
-    atoms: int
-    timings: list[Timing]
-
-
-@dataclass(frozen=True)
 class _Sample:
-    way: Way
+    way: Options
     step_ms: float
-    outside_ms: float
+    overhead_ms: float
 
 
 def bench_lammps(
@@ -117,9 +85,12 @@ def bench_lammps(
     LammpsError
         If the model runs in none of the ways.
     """
-    structure = place(atoms)
-    samples: dict[Way, list[_Sample]] = {Way(*way): [] for way in product(modes, ranks, kernels)}
-    failed: dict[Way, str] = {}
+    check_there()
+    structure, model = place(atoms), load(path, kernels="portable")
+    ways = [Options(*way) for way in product(modes, ranks, kernels)]
+    samples: dict[Options, list[_Sample]] = {way: [] for way in ways}
+    reasons = {way: LammpsEngine(way.mode, way.ranks).why_not(model) for way in ways}
+    failed = {way: reason for way, reason in reasons.items() if reason is not None}
     for _ in range(rounds):
         for way in [each for each in samples if each not in failed]:
             try:
@@ -131,7 +102,7 @@ def bench_lammps(
     return Report(
         atoms=len(atoms),
         timings=[
-            Timing(way, why_not=failed[way])
+            Timing(way._asdict(), why_not=failed[way])
             if way in failed
             else _timing(taken, len(atoms), timestep_fs)
             for way, taken in samples.items()
@@ -158,7 +129,7 @@ def water_boxes(path: str | Path, sizes: Sequence[int]) -> list[ase.Atoms]:
 
 
 def _sample(
-    path: str | Path, structure: Structure, way: Way, timestep_fs: float, steps: int
+    path: str | Path, structure: Structure, way: Options, timestep_fs: float, steps: int
 ) -> _Sample:
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="idle_md-") as name:
@@ -171,9 +142,9 @@ def _sample(
     before, after, seconds = map(float, MEASURED.findall(text)[-1])
     mode, native = CHOSEN.findall(text)[-1], "idle: runs on native operators" in text
     return _Sample(
-        Way(mode, way.ranks, "native" if native else "portable"),
+        Options(mode, way.ranks, "native" if native else "portable"),
         step_ms=1e3 * seconds / steps,
-        outside_ms=1e3 * (seconds - (after - before) / way.ranks) / steps,
+        overhead_ms=1e3 * (seconds - (after - before) / way.ranks) / steps,
     )
 
 
@@ -195,9 +166,10 @@ def _dynamics(timestep_fs: float, steps: int) -> list[str]:
 def _timing(samples: Sequence[_Sample], atoms: int, timestep_fs: float) -> Timing:
     step_ms = statistics.median(sample.step_ms for sample in samples)
     return Timing(
-        samples[0].way,
+        samples[0].way._asdict(),
         step_ms=step_ms,
-        outside_ms=statistics.median(sample.outside_ms for sample in samples),
+        core_ms=statistics.median(sample.step_ms - sample.overhead_ms for sample in samples),
+        overhead_ms=statistics.median(sample.overhead_ms for sample in samples),
         katom_steps_per_s=atoms / step_ms,
-        ns_per_day=timestep_fs * 1e-6 / (step_ms * 1e-3) * 86400,
+        ns_per_day=ns_per_day(1, timestep_fs, step_ms * 1e-3),
     )

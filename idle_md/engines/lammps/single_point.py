@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import ase
@@ -14,35 +13,11 @@ from numpy.typing import NDArray
 from idle_md.deploy.kernels import Kernels
 from idle_md.engines.lammps.input import Mode, Precision, place, read_dump, set_up, write_data
 from idle_md.engines.lammps.process import LammpsError, run_here, run_process
+from idle_md.engines.results import Prediction
 
 BAR = 1 / 1.6021765e6
 """eV/angstrom^3, as LAMMPS has it in ``units metal``."""
 DUMP, TOTALS = "atoms.dump", "totals.json"
-
-
-@dataclass(frozen=True)
-class LammpsResult:
-    """What a model gives in LAMMPS.
-
-    Attributes
-    ----------
-    energy
-        eV.
-    forces
-        (N, 3) in eV/angstrom.
-    stress
-        (6,) in eV/angstrom^3, in ASE's order and sign; None unless all directions are periodic.
-    virial
-        (3, 3) in eV, the sum over edges of ``-r (x) dE/dr``.
-    atomic_energies
-        (N,) in eV.
-    """
-
-    energy: float
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64] | None
-    virial: NDArray[np.float64]
-    atomic_energies: NDArray[np.float64]
 
 
 def evaluate_lammps(
@@ -53,8 +28,8 @@ def evaluate_lammps(
     kernels: Kernels = "auto",
     precision: Precision | None = None,
     before: Sequence[str] = (),
-) -> LammpsResult:
-    """Evaluate a deployed model in LAMMPS.
+) -> Prediction:
+    """Evaluate a deployed model in LAMMPS; the result has a virial whatever the periodicity.
 
     Parameters
     ----------
@@ -93,7 +68,7 @@ def evaluate_each(
     kernels: Kernels = "auto",
     precision: Precision | None = None,
     before: Sequence[str] = (),
-) -> list[LammpsResult | LammpsError]:
+) -> list[Prediction | LammpsError]:
     """Evaluate several structures in one run of LAMMPS, and in another after each that it refuses.
 
     Parameters
@@ -109,7 +84,7 @@ def evaluate_each(
         As :func:`evaluate_lammps`.
     """
     placed = [place(atoms) for atoms in structures]
-    results: list[LammpsResult | LammpsError] = []
+    results: list[Prediction | LammpsError] = []
     with tempfile.TemporaryDirectory(prefix="idle_md-") as name:
         folders = [Path(name) / str(k) for k in range(len(placed))]
         scripts = []
@@ -161,16 +136,16 @@ def _evaluation(folder: Path) -> list[str]:
     ]
 
 
-def _result(folder: Path, rotation: NDArray[np.float64], periodic: bool) -> LammpsResult:
+def _result(folder: Path, rotation: NDArray[np.float64], periodic: bool) -> Prediction:
     totals = json.loads((folder / TOTALS).read_text())
     table = read_dump(folder / DUMP)
     xx, yy, zz, xy, xz, yz = (totals[f"p{k}"] for k in range(1, 7))
     pressure = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) * BAR
     pressure = rotation.T @ pressure @ rotation
-    return LammpsResult(
+    return Prediction(
         energy=totals["energy"],
         forces=table[:, 1:4] @ rotation,
+        energies=table[:, 4],
         stress=-full_3x3_to_voigt_6_stress(pressure) if periodic else None,
         virial=pressure * totals["volume"],
-        atomic_energies=table[:, 4],
     )

@@ -23,6 +23,7 @@ CLASSES = {"torchforce": "TorchForce", "pythontorchforce": "PythonTorchForce"}
 """What openmmtorch calls them; PythonForce is OpenMM's own."""
 REMEDY = "install the versions of constraints/torchforce.txt, or use 'pythonforce'"
 SECONDS = 120.0
+TOO_LONG = f"an evaluation took more than {SECONDS:g} s"
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ def _probed(*installation: str) -> dict[str, str | None]:
         known: dict[str, str | None] = json.loads(file.read_text())
     except (OSError, ValueError):
         known = {backend: _probe(backend) for backend in CLASSES}
+        if TOO_LONG in known.values():  # a busy machine is no property of the installation
+            return known
         try:
             with replacing(file) as temporary:
                 temporary.write_text(json.dumps(known, indent=2))
@@ -106,7 +109,7 @@ def _probe(backend: str) -> str | None:
             env={**os.environ, "PYTHONPATH": paths},
         )
     except subprocess.TimeoutExpired:
-        return f"an evaluation took more than {SECONDS:g} s"
+        return TOO_LONG
     if done.returncode < 0:
         return f"openmmtorch crashes beside {versions()} (signal {-done.returncode})"
     lines = done.stderr.strip().splitlines()

@@ -6,10 +6,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase
 import ase.build
@@ -20,13 +19,15 @@ from openmm import unit
 
 from idle_md.deploy import DeployedModel, describe, extract, load, save
 from idle_md.deploy.kernels import Kernels
-from idle_md.deploy.timing import Comparison, compare_inference
+from idle_md.deploy.timing import compare_inference
+from idle_md.engines.benchmark import Report, Timing
+from idle_md.engines.openmm.engine import BACKENDS, OpenMMEngine
 from idle_md.engines.openmm.force import Backend, Neighbors, create_force
 from idle_md.engines.openmm.system import find_platform, standard_form
+from idle_md.engines.results import ns_per_day
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import BACKBONES, Potential
 
-BACKENDS: tuple[Backend, ...] = ("torchforce", "pythontorchforce", "pythonforce")
 LEAST_TURNS, WARM_UP, REPEATS = 5, 3, 100
 SAMPLE_SECONDS = 0.02
 GAP = 2.0
@@ -34,64 +35,13 @@ GAP = 2.0
 TEMPERATURE_K = 300.0
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way to run a model in OpenMM."""
+class Options(NamedTuple):
+    """How OpenMM is asked to run a model."""
 
     platform: str
     backend: Backend
     kernels: Kernels
     neighbors: Neighbors
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Medians over samples that were taken in turn.
-
-    Attributes
-    ----------
-    way
-        How it was run.
-    step_ms, core_ms
-        A step of dynamics, and an evaluation of the model alone.
-    overhead_ms
-        Their difference within a turn.
-    ns_per_day
-        At the timestep.
-    why_not
-        Why it could not be run; then the others are None.
-    """
-
-    way: Way
-    step_ms: float | None = None
-    core_ms: float | None = None
-    overhead_ms: float | None = None
-    ns_per_day: float | None = None
-    why_not: str | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """Timings of one structure.
-
-    Attributes
-    ----------
-    atoms, edges
-        Size; edges are directed pairs within the cutoff.
-    empty_ms
-        A step without any force, by platform.
-    timings
-        By way.
-    single_fidelity
-        The model against one of the same size that has seen one fidelity alone; None for a
-        committee.
-    """
-
-    atoms: int
-    edges: int
-    empty_ms: dict[str, float]
-    timings: list[Timing]
-    single_fidelity: Comparison | None
 
 
 Runs = dict[Any, Callable[[int], None]]
@@ -146,7 +96,7 @@ def bench_openmm(
         for place in places:
             runs[place.getName()] = _stepper(start, None, place, timestep_fs, threads)
         for place, backend, each, search in product(places, backends, kernels, neighbors):
-            way = Way(place.getName(), backend, each, search)
+            way = Options(place.getName(), backend, each, search)
             try:
                 runs[way] = _dynamics(models, way, start, place, timestep_fs, threads)
             except (ImportError, ValueError, openmm.OpenMMException) as error:
@@ -155,14 +105,15 @@ def bench_openmm(
         model = next(iter(models.values()))
         twin = _twin(model)
         compared = None if twin is None else compare_inference(model, twin, [start], REPEATS)
+    timed = [way for way in times if isinstance(way, Options)]
     return Report(
         atoms=len(start),
+        timings=[
+            *(_timing(way, times, timestep_fs, len(start)) for way in timed),
+            *(Timing(w._asdict(), why_not=failed[w]) for w in failed if isinstance(w, Options)),
+        ],
         edges=model.inputs(*_structure(start))[1].shape[1],
         empty_ms={place.getName(): statistics.median(times[place.getName()]) for place in places},
-        timings=[
-            *(_timing(way, times, timestep_fs) for way in times if isinstance(way, Way)),
-            *(Timing(way, why_not=why) for way, why in failed.items() if isinstance(way, Way)),
-        ],
         single_fidelity=compared,
     )
 
@@ -244,7 +195,7 @@ def _evaluator(model: DeployedModel, atoms: ase.Atoms) -> Callable[[int], None]:
 
 def _dynamics(
     models: dict[Kernels, DeployedModel],
-    way: Way,
+    way: Options,
     atoms: ase.Atoms,
     platform: openmm.Platform,
     timestep_fs: float,
@@ -253,6 +204,9 @@ def _dynamics(
     """Return a function that makes steps with the model."""
     if way.kernels not in models:
         raise ValueError("the model does not run on these kernels")
+    reason = OpenMMEngine(way.backend).why_not(models[way.kernels])
+    if reason is not None:
+        raise ImportError(reason)
     force = create_force(
         models[way.kernels],
         atoms.numbers,
@@ -312,13 +266,16 @@ def _count(run: Callable[[int], None]) -> int:
     return max(1, round(SAMPLE_SECONDS / (time.perf_counter() - began)))
 
 
-def _timing(way: Way, times: dict[Any, list[float]], timestep_fs: float) -> Timing:
+def _timing(
+    way: Options, times: dict[Any, list[float]], timestep_fs: float, n_atoms: int
+) -> Timing:
     own, core = times[way], times["core", way.kernels]
-    step = statistics.median(own)
+    step_ms = statistics.median(own)
     return Timing(
-        way,
-        step_ms=step,
+        way._asdict(),
+        step_ms=step_ms,
         core_ms=statistics.median(core),
         overhead_ms=statistics.median(a - b for a, b in zip(own, core, strict=True)),
-        ns_per_day=timestep_fs * 1e-6 / (step * 1e-3) * 86400,
+        katom_steps_per_s=n_atoms / step_ms,
+        ns_per_day=ns_per_day(1, timestep_fs, step_ms * 1e-3),
     )

@@ -66,6 +66,13 @@ def test_an_installation_is_tried_once(monkeypatch, tmp_path, cache) -> None:
         backends.why_not("torchforce")
 
 
+def test_answer_of_a_busy_machine_is_not_kept(monkeypatch, tmp_path, cache) -> None:
+    put_in_place(monkeypatch, tmp_path, "import time; time.sleep(60)")
+    monkeypatch.setattr(backends, "SECONDS", 0.1)
+    assert backends.why_not("torchforce") == backends.TOO_LONG
+    assert list(cache.glob("*")) == []
+
+
 def test_missing_openmmtorch_is_said(monkeypatch) -> None:
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
     assert "openmmtorch is not installed beside torch" in backends.why_not("torchforce")

@@ -30,10 +30,10 @@ def test_every_way_is_timed_or_has_a_reason(model_file, no_torchforce) -> None:
             assert timing.ns_per_day == pytest.approx(1e-10 * 86400 / (1e-3 * timing.step_ms))
         else:
             assert timing.step_ms is None
-    done = {t.way.backend for t in report.timings if t.why_not is None}
+    done = {t.way["backend"] for t in report.timings if t.why_not is None}
     assert done == ({"pythonforce"} if no_torchforce else {"torchforce", "pythonforce"})
     assert {"native", "vesin", "torch"} <= {
-        t.way.neighbors for t in report.timings if t.why_not is None
+        t.way["neighbors"] for t in report.timings if t.why_not is None
     }
     assert report.single_fidelity["operators_a"] == report.single_fidelity["operators_b"]
 

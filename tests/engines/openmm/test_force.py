@@ -14,7 +14,7 @@ from idle_md.deploy import load
 from idle_md.engines.openmm import OpenMMModule, PythonComputation, backend_of, create_force
 from idle_md.engines.openmm.force import Attachment
 from idle_md.native.places import find_library
-from idle_md.testing import CELL, Invariants, Subject, openmm_evaluator
+from idle_md.testing import CELL
 from idle_md.units import KJ_PER_MOL, NM
 
 NUMBERS = [8, 6, 1, 7, 1, 1]
@@ -27,17 +27,6 @@ POSITIONS = 1.3 * np.array(
 @pytest.fixture(scope="module")
 def model(model_file):
     return load(model_file())
-
-
-class TestForce(Invariants):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def subject(cls, model, backend) -> Subject:
-        def force(numbers, periodic):
-            return create_force(model, numbers, backend=backend, periodic=periodic)
-
-        metadata = model.metadata
-        return Subject(openmm_evaluator(force), metadata.elements, metadata.cutoff_angstrom)
 
 
 def context_of(force: openmm.Force, n_particles: int = len(NUMBERS), platform="Reference"):

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 import ase.build
 import ase.io
@@ -10,10 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+import idle_md
 from idle_md.cli.main import main
+from idle_md.engines import registry
+from idle_md.engines.engine import Absent
 from idle_md.engines.lammps import process as lammps_run
+from idle_md.engines.lammps.single_point import evaluate_each
 from idle_md.engines.parity import check
 from idle_md.engines.parity.structures import SAMPLES
+from idle_md.engines.results import LeftOut
 
 QUICK = ("molecule", "liquid", "tiny cell", "slab")
 
@@ -36,7 +42,7 @@ def test_all_engines_agree_on_all_structures(name, model_file) -> None:
     assert len(found.structures) == len(SAMPLES) >= 12
     assert found.failures == []
     run = {each.engine: each for each in found.comparisons if each.why_not is None}
-    assert set(run["evaluate, portable"].largest) == {"energy", "forces", "stress", "energies"}
+    assert set(run["predict, portable"].largest) == {"energy", "forces", "stress", "energies"}
     assert set(run["OpenMM, pythonforce"].largest) == {"energy", "forces"}
     assert set(run["OpenMM, pythonforce"].left_out) == {"slab", "slab across", "wire"}
     assert ("ASE, native" in run) == (name == "painn")
@@ -56,7 +62,7 @@ def test_all_ranks_agree(ranks, model_file) -> None:
     assert found.failures == []
     by_name = {each.engine: each for each in found.comparisons}
     assert list(by_name[f"LAMMPS, ghost, {ranks} ranks"].differences) == list(names)
-    assert by_name[f"LAMMPS, fold, {ranks} ranks"].why_not == "this mode is for one rank"
+    assert by_name[f"LAMMPS, fold, {ranks} ranks"].why_not == "mode fold is for one rank: use ghost"
 
 
 def test_single_precision_has_its_own_tolerance(model_file, monkeypatch) -> None:
@@ -66,54 +72,73 @@ def test_single_precision_has_its_own_tolerance(model_file, monkeypatch) -> None
     assert found.failures == []
 
 
+class Changed:
+    """An engine of another package, whose predictions are those of ``predict`` but for a change."""
+
+    name = "changed"
+
+    def __init__(self, change=lambda predictions: predictions) -> None:
+        self.change = change
+
+    def why_not(self, model=None) -> None:
+        return None
+
+    def evaluator(self, path):
+        return lambda structures: self.change(idle_md.predict(path, structures))
+
+
+def shift_third(predictions):
+    predictions[2].forces[1, 0] += 1e-6
+    return predictions
+
+
 def test_broken_engine_is_found(model_file, tmp_path, monkeypatch, capsys) -> None:
-    without_lammps(monkeypatch)
-    exact = check.evaluate
-
-    def shifted(model, structures):
-        results = exact(model, structures)
-        results[2].forces[1, 0] += 1e-6
-        return results
-
     path, file = model_file(), tmp_path / "check.json"
+    engines = [check.REFERENCE, Changed(), Absent("LAMMPS", "lammps")]
+    monkeypatch.setattr(check, "engines", lambda ranks: engines)
     assert run(monkeypatch, path, "--json", file) == 0
     assert json.loads(file.read_text())["failures"] == []
     assert "LAMMPS is not installed" in capsys.readouterr().out
-    monkeypatch.setattr(check, "evaluate", shifted)
+    engines[1] = Changed(shift_third)
     assert run(monkeypatch, path, "--json", file) == 1
     broken = list(SAMPLES)[2]
-    for engine, structure, quantity in json.loads(file.read_text())["failures"]:
-        assert engine.startswith("evaluate, ")
-        assert (structure, quantity) == (broken, "forces")
-    assert f"evaluate, portable differs in forces of {broken}" in capsys.readouterr().out
+    assert json.loads(file.read_text())["failures"] == [["changed", broken, "forces"]]
+    assert f"changed differs in forces of {broken}" in capsys.readouterr().out
 
 
-def test_what_is_no_number_does_not_pass(model_file, monkeypatch) -> None:
-    without_lammps(monkeypatch)
-    exact = check.evaluate
-
-    def lost(model, structures):
-        return [replace(each, energy=np.nan) for each in exact(model, structures)]
-
-    monkeypatch.setattr(check, "evaluate", lost)
-    found = check.check_engines(model_file(), {"one": SAMPLES["molecule"]((1, 6, 8))})
-    assert ("evaluate, portable", "one", "energy") in found.failures
+def test_what_is_no_number_does_not_pass(model_file) -> None:
+    lost = Changed(lambda predictions: [replace(each, energy=np.nan) for each in predictions])
+    structures = {"one": SAMPLES["molecule"]((1, 6, 8))}
+    found = check.check_engines(model_file(), structures, others=[lost])
+    assert found.failures == [("changed", "one", "energy")]
 
 
-def test_refused_structures_count_neither_way(model_file, monkeypatch) -> None:
-    monkeypatch.setattr(lammps_run, "why_not", lambda: None)
-    refusal = lammps_run.LammpsError("the box is too small")
-    monkeypatch.setattr(check, "evaluate_each", lambda path, each, *_: [refusal] * len(each))
-    found = check.check_engines(model_file(), {"one": SAMPLES["tiny cell"]((1, 6, 7, 8))})
+def test_refused_structures_count_neither_way(model_file) -> None:
+    refusing = Changed(lambda predictions: [LeftOut("refused: the box is too small")])
+    structures = {"one": SAMPLES["tiny cell"]((1, 6, 7, 8))}
+    found = check.check_engines(model_file(), structures, others=[refusing])
     assert found.failures == []
-    compared = {each.engine: each for each in found.comparisons}["LAMMPS, ghost, 1 rank"]
-    assert compared.left_out == {"one": "refused: the box is too small"}
+    assert found.comparisons[0].left_out == {"one": "refused: the box is too small"}
+
+
+def test_engine_of_another_package_is_compared(model_file, monkeypatch) -> None:
+    point = EntryPoint("toy", f"{__name__}:Changed", registry.GROUP)
+    monkeypatch.setattr(EntryPoint, "load", lambda self: Changed)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    assert registry.engines()[-1].name == "changed"
+
+
+def test_package_that_is_missing_is_named(monkeypatch) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    reasons = {each.name: each.why_not() for each in registry.engines()}
+    assert reasons["OpenMM"] == "OpenMM is not installed: `pip install 'idle-md[openmm]'`"
+    assert reasons["torch-sim"].endswith("`pip install 'idle-md[torchsim]'`")
 
 
 @pytest.mark.skipif(lammps_run.why_not() is not None, reason=str(lammps_run.why_not()))
 def test_lammps_goes_on_after_a_structure_that_it_refuses(model_file) -> None:
     good, unknown = ase.build.molecule("CH3CH2OH"), ase.build.molecule("CH3Cl")
-    first, refused, last = check.evaluate_each(model_file(), [good, unknown, good])
+    first, refused, last = evaluate_each(model_file(), [good, unknown, good])
     assert isinstance(refused, lammps_run.LammpsError)
     assert first.energy == pytest.approx(last.energy, abs=1e-9)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from idle_md import deploy
-from idle_md.nn import BACKBONES, Potential
+from idle_md.nn import Potential, backbone_class, make_backbone
 
 ELEMENTS = [1, 6, 7, 8]
 SMALL = {
@@ -30,7 +30,8 @@ def make_potential() -> Callable[..., Potential]:
         **backbone,
     ) -> Potential:
         torch.manual_seed(seed)
-        network = BACKBONES[name](ELEMENTS, **SMALL[name] | backbone)
+        kind = backbone_class(name)
+        network = make_backbone(ELEMENTS, kind.Config(**SMALL[name] | backbone))
         on = {"high": "low"} if correction and "low" in fidelities else {}
         width = HIDDEN[name] if hidden is None else hidden
         potential = Potential(network, list(fidelities), width, on)

@@ -243,7 +243,7 @@ def model_evaluator(model: DeployedModel) -> Evaluate:
 def potential_evaluator(potential: Potential, fidelity: str) -> Evaluate:
     """Return a potential's energy and forces by autograd."""
     column = potential.column(fidelity)
-    dtype = next(potential.parameters()).dtype
+    dtype = potential.dtype
 
     def evaluate(numbers: Sequence[int], positions: Array, cell: Array | None) -> Result:
         pairs, shifts = neighbor_list(positions, potential.backbone.cutoff, cell, cell is not None)
@@ -262,7 +262,7 @@ def potential_evaluator(potential: Potential, fidelity: str) -> Evaluate:
 def isolated_energies(potential: Potential, fidelity: str) -> dict[int, float]:
     """Return what a lone atom of each element must have: reference energy plus head constant."""
     column = potential.column(fidelity)
-    no_edges = torch.zeros((2, 0), dtype=torch.int64), next(potential.parameters()).new_zeros(0, 3)
+    no_edges = torch.zeros((2, 0), dtype=torch.int64), torch.zeros((0, 3), dtype=potential.dtype)
     energies = {}
     for number in potential.backbone.elements:
         features = potential.backbone(torch.tensor([number]), *no_edges)

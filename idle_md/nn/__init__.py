@@ -1,6 +1,6 @@
 """Backbones, fidelity heads and the potential they make up."""
 
-from idle_md.nn.backbone import Backbone, BackboneSection
+from idle_md.nn.backbone import Backbone, BackboneSection, edge_geometry
 from idle_md.nn.checkpoint import load_checkpoint, save_checkpoint
 from idle_md.nn.gmnn.network import GMNN
 from idle_md.nn.heads import FidelityHeads
@@ -22,6 +22,7 @@ __all__ = [
     "RadialBasis",
     "backbone_class",
     "backbone_names",
+    "edge_geometry",
     "load_checkpoint",
     "make_backbone",
     "save_checkpoint",

@@ -58,7 +58,7 @@ def random_models(features: int, interactions: int) -> tuple[DeployedModel, Depl
     models = []
     for fidelities, correction in ((["low", "high"], {"high": "low"}), (["high"], {})):
         torch.manual_seed(0)
-        backbone = PaiNN(ELEMENTS, features=features, interactions=interactions)
+        backbone = PaiNN(ELEMENTS, PaiNN.Config(features=features, interactions=interactions))
         potential = Potential(backbone, fidelities, correction_on=correction)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.pt"

@@ -48,9 +48,10 @@ PROBE = "--memory-of"
 def potential(features: int, interactions: int, n_radial: int, cutoff: float) -> Potential:
     """Return a potential with random weights in float32."""
     torch.manual_seed(0)
-    backbone = PaiNN(
-        [1, 6, 7, 8], features=features, interactions=interactions, cutoff=cutoff, n_radial=n_radial
+    config = PaiNN.Config(
+        features=features, interactions=interactions, cutoff=cutoff, n_radial=n_radial
     )
+    backbone = PaiNN([1, 6, 7, 8], config)
     return Potential(backbone, ["high"], hidden=features // 2)
 
 

@@ -144,5 +144,6 @@ def _tag(section: type[Section]) -> Any:
 
 def _sections(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
+        derived = [s for each in annotation.__subclasses__() for s in _sections(each)]
+        return [annotation, *derived]
     return [section for inner in get_args(annotation) for section in _sections(inner)]

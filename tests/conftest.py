@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -7,15 +8,26 @@ import torch
 from idle_md import deploy
 from idle_md.native.operators import load_operators
 from idle_md.native.places import REMEDY
-from idle_md.nn import BACKBONES, Potential
+from idle_md.nn import Potential, backbone_class, make_backbone
 
 ELEMENTS = [1, 6, 7, 8]
 SMALL = {
     "painn": {"features": 16, "interactions": 2, "cutoff": 4.0, "n_radial": 8},
     "hipnn": {"features": 12, "cutoff": 4.0, "n_sensitivities": 4, "atom_layers": 1},
     "gmnn": {"layers": [16, 12], "cutoff": 4.0, "n_radial": 3},
+    "toy": {"features": 8, "cutoff": 4.0},
 }
-HIDDEN = {"painn": 8, "hipnn": 0, "gmnn": 0}
+HIDDEN = {"painn": 8, "hipnn": 0, "gmnn": 0, "toy": 8}
+
+
+@pytest.fixture(scope="session")
+def toy_backbone() -> Iterator[str]:
+    """Make the package in ``tests/toy_backbone`` an installed one, in subprocesses too."""
+    folder = str(Path(__file__).parent / "toy_backbone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+        yield "toy"
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +44,8 @@ def make_potential() -> Callable[..., Potential]:
         **backbone,
     ) -> Potential:
         torch.manual_seed(seed)
-        network = BACKBONES[name](ELEMENTS, **SMALL[name] | backbone)
+        kind = backbone_class(name)
+        network = make_backbone(ELEMENTS, kind.Config(**SMALL[name] | backbone))
         on = {"high": "low"} if correction and "low" in fidelities else {}
         width = HIDDEN[name] if hidden is None else hidden
         potential = Potential(network, list(fidelities), width, on)

@@ -24,7 +24,8 @@ SIZES = ("features", "interactions", "cutoff", "n_radial")
 def potential(settings: dict[str, Any]) -> Potential:
     """Return a potential of one fidelity."""
     torch.manual_seed(0)
-    return Potential(PaiNN(ELEMENTS, **{key: settings[key] for key in SIZES}), ["target"])
+    config = PaiNN.Config(**{key: settings[key] for key in SIZES})
+    return Potential(PaiNN(ELEMENTS, config), ["target"])
 
 
 def deployed(model: Potential, kernels: str) -> DeployedModel:

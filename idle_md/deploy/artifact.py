@@ -60,7 +60,7 @@ def describe(
         cutoff_angstrom=backbone.cutoff,
         interactions=backbone.interactions,
         receptive_field_angstrom=backbone.interactions * backbone.cutoff,
-        dtype=str(next(potential.parameters()).dtype).removeprefix("torch."),  # type: ignore[arg-type]
+        dtype=str(potential.dtype).removeprefix("torch."),  # type: ignore[arg-type]
         reference_energies_ev={z: references[z] for z in backbone.elements},
         backbone=potential.hyperparameters["backbone"],
         head_widths=[width for width in (backbone.out_features, potential.hidden, 1) if width],

@@ -116,5 +116,5 @@ def _settings(potential: Potential) -> dict[str, Any]:
     backbone = dict(shared.pop("backbone"))
     for name in ("fidelities", "correction_on"):
         shared.pop(name, None)
-    precision = str(next(potential.parameters()).dtype).removeprefix("torch.")
+    precision = str(potential.dtype).removeprefix("torch.")
     return {"backbone": backbone.pop("name"), **backbone, "precision": precision, **shared}

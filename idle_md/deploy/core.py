@@ -3,18 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from idle_md.nn import GMNN, HIPNN, PaiNN, Potential
-from idle_md.nn.gmnn.gradient import GMNNGradient
-from idle_md.nn.hipnn.gradient import HIPNNGradient
-from idle_md.nn.painn.gradient import PaiNNGradient
+from idle_md.nn import Potential
 from idle_md.nn.reverse import by_number
-
-GRADIENTS: dict[type[nn.Module], type[nn.Module]] = {
-    PaiNN: PaiNNGradient,
-    HIPNN: HIPNNGradient,
-    GMNN: GMNNGradient,
-}
-"""Backbone, and the module that gives its atomic energies and edge gradients."""
 
 
 class DeployedCore(nn.Module):
@@ -23,7 +13,7 @@ class DeployedCore(nn.Module):
     Parameters
     ----------
     gradient
-        A module of :data:`GRADIENTS`.
+        What :meth:`~idle_md.nn.Backbone.gradient` of the backbone gives.
     constants
         Per atomic number, reference energy plus constant of the head in eV, float64.
     """
@@ -73,8 +63,7 @@ def extract(potential: Potential, fidelity: str) -> DeployedCore:
     Raises
     ------
     ValueError
-        If the potential has no such fidelity, or only its forces are known, or its backbone cannot
-        be deployed.
+        If the potential has no such fidelity, or only its forces are known.
     """
     backbone = potential.backbone
     column = potential.column(fidelity)
@@ -83,10 +72,7 @@ def extract(potential: Potential, fidelity: str) -> DeployedCore:
             f"{fidelity!r} was trained on forces alone, so its energies are unknown: deploy "
             "another fidelity, or train with `energy` among its labels"
         )
-    if type(backbone) not in GRADIENTS:
-        known = ", ".join(kind.__name__ for kind in GRADIENTS)
-        raise ValueError(f"cannot deploy a {type(backbone).__name__}: there are {known}")
     hidden, output = potential.heads.folded(fidelity)
     constants = potential.reference_energies[backbone.elements, column] + output.bias.double()
-    gradient = GRADIENTS[type(backbone)](backbone, hidden, output)
+    gradient = backbone.gradient(hidden, output)
     return DeployedCore(gradient, by_number(constants, backbone.elements)).eval()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,6 +37,11 @@ class DeployedModel:
     device: torch.device
     dtype: torch.dtype
     kernels: str = "portable"
+
+    @cached_property
+    def uses_autograd(self) -> bool:
+        """Whether autograd gives the gradients: the backbone brought no pass of its own."""
+        return bool(self.core.inlined_graph.findAllNodes("aten::grad", recurse=True))
 
     def check_complete(self) -> None:
         """Check that the model gives a potential on its own.

@@ -17,9 +17,21 @@ def _torchscript() -> Iterator[None]:
 
 
 def script(module: torch.nn.Module) -> torch.jit.ScriptModule:
-    """Compile a module to TorchScript."""
+    """Compile a module to TorchScript.
+
+    Raises
+    ------
+    ValueError
+        If there is something in it that TorchScript does not know.
+    """
     with _torchscript():
-        return torch.jit.script(module)
+        try:
+            return torch.jit.script(module)
+        except RuntimeError as error:
+            raise ValueError(
+                "the model cannot be compiled to TorchScript, which every engine loads; write the "
+                f"`forward` of its backbone in what TorchScript knows: {error}"
+            ) from error
 
 
 def freeze(scripted: torch.jit.ScriptModule) -> torch.jit.ScriptModule:

@@ -1,61 +1,128 @@
-"""What every backbone has in common."""
+"""What a backbone is: a third party's class derives from this one and runs in every engine."""
 
-import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from idle_md.configuration import Positive, Section
+from idle_md.nn.autograd import AutogradGradient
+from idle_md.nn.reverse import readout
 
-class Backbone(nn.Module):
-    """Atomic features (N, ``out_features``) from species (N,) and edges, see the edge contract.
 
-    A subclass keeps every argument of its constructor in an attribute of the same name.
+class BackboneSection(Section):
+    """A backbone's section of the configuration: its name and sizes, with their defaults.
+
+    Attributes
+    ----------
+    name
+        What configurations, checkpoints and model files call the backbone, such as
+        ``name: Literal["painn"] = "painn"``.
+    cutoff
+        Cutoff in angstrom.
+    head_hidden
+        Width of the heads' hidden layer where none is asked for; 0 for linear heads.
+    compiles
+        Whether ``compile: true`` can compile it for training.
+    """
+
+    head_hidden: ClassVar[int] = 32
+    compiles: ClassVar[bool] = False
+    name: str
+    cutoff: Positive = 5.0
+
+
+class Backbone(nn.Module, ABC):
+    """Features of atoms from their surroundings, for heads to read energies from.
+
+    ============ ======= ======== ==========================================================
+    tensor       shape   unit     meaning
+    ============ ======= ======== ==========================================================
+    species      (N,)    -        atomic numbers, int64
+    edge_index   (2, E)  -        centre and neighbour of every edge, int64, sorted by centre
+    edge_vectors (E, 3)  angstrom ``r_neighbour - r_centre + shift``
+    features     (N, F)  -        what the heads read
+    ============ ======= ======== ==========================================================
+
+    Any directed set of edges is legal, see :mod:`idle_md.edge_contract`; edges that are not
+    shorter than the cutoff contribute exactly nothing, and what an edge contributes is twice
+    continuously differentiable there. A subclass names its :attr:`Config`, sets
+    ``out_features``, has a constructor of the same two arguments, and writes :meth:`forward` in
+    what TorchScript compiles, unless it overrides :meth:`gradient`.
 
     Parameters
     ----------
     elements
         Atomic numbers the model knows, in any order.
-    interactions
-        Number of message-passing steps; the receptive field is ``interactions * cutoff``.
+    config
+        Its sizes.
+
+    Attributes
+    ----------
+    elements
+        The same numbers in ascending order.
+    element_index
+        Position of an atomic number in ``elements``, for embeddings; int64, as long as the
+        largest number.
     cutoff
         Cutoff in angstrom.
+    interactions
+        Number of message-passing steps; the receptive field is ``interactions * cutoff``.
     out_features
-        Width of the features that are returned.
+        Width F of the features.
 
     Raises
     ------
     ValueError
-        For an empty element list, sizes below one, or a cutoff that is not positive.
+        For an empty element list.
     """
 
-    name: ClassVar[str]
-    """What the backbone is called in configurations and metadata."""
+    __jit_unused_properties__: ClassVar = ["hyperparameters"]
+    Config: ClassVar[type[BackboneSection]]
+    """Its sizes and their defaults."""
+    out_features: int
 
-    def __init__(
-        self, elements: Sequence[int], interactions: int, cutoff: float, out_features: int
-    ) -> None:
+    def __init__(self, elements: Sequence[int], config: BackboneSection) -> None:
         super().__init__()
-        if not elements or interactions < 1 or out_features < 1:
-            raise ValueError(
-                f"{type(self).__name__} needs at least one element, one feature and one interaction"
-            )
-        if cutoff <= 0.0:
-            raise ValueError(f"{type(self).__name__} needs cutoff > 0 angstrom, got {cutoff}")
+        if not elements:
+            raise ValueError(f"{type(self).__name__} needs at least one element")
+        self.config = config
         self.elements = sorted(int(z) for z in elements)
-        self.interactions = interactions
-        self.cutoff = float(cutoff)
-        self.out_features = out_features
+        self.cutoff = config.cutoff
+        self.interactions = 1
         lookup = torch.full((max(self.elements) + 1,), -1, dtype=torch.long)
         lookup[self.elements] = torch.arange(len(self.elements))
         self.register_buffer("element_index", lookup, persistent=False)
         self.element_index: Tensor
 
+    @abstractmethod
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        """Return the features (N, F) of every atom; the table above says of what."""
+
+    def gradient(self, hidden: nn.Linear | None, output: nn.Linear) -> nn.Module:
+        """Return the module ``(species, edge_index, edge_vectors, n_owned) -> (energies (N,),
+        gradients (E, 3))`` in eV and eV/angstrom that is deployed.
+
+        The gradients are those of the sum of the first ``n_owned`` energies. They come by autograd
+        unless a subclass overrides this by a pass that is derived by hand and has no autograd in
+        it, which is faster.
+
+        Parameters
+        ----------
+        hidden, output
+            The head, ``E_i = output([z_i, silu(hidden(z_i))])``, or without ``hidden``,
+            ``output(z_i)``. The bias of ``output`` is left to the caller, who adds it to the
+            reference energies.
+        """
+        return AutogradGradient(self, readout(hidden, output))
+
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Constructor arguments, as plain values."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        """Name, elements and sizes as plain values, from which it can be built again."""
+        sizes = self.config.model_dump(mode="json")
+        return {"name": sizes.pop("name"), "elements": self.elements, **sizes}
 
 
 def edge_geometry(edge_vectors: Tensor) -> tuple[Tensor, Tensor]:

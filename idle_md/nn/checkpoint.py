@@ -16,7 +16,7 @@ def save_checkpoint(path: Path | str, potential: Potential, metadata: dict[str, 
     content = {
         "idle_md_checkpoint": FORMAT,
         "hyperparameters": potential.hyperparameters,
-        "dtype": str(next(potential.parameters()).dtype).removeprefix("torch."),
+        "dtype": str(potential.dtype).removeprefix("torch."),
         "state_dict": potential.state_dict(),
         "metadata": metadata,
     }

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from idle_md.nn.backbone import Backbone
 from idle_md.nn.heads import FidelityHeads
-from idle_md.nn.registry import BACKBONES
+from idle_md.nn.registry import backbone_of
 
 
 class Potential(nn.Module):
@@ -17,7 +17,7 @@ class Potential(nn.Module):
     Parameters
     ----------
     backbone
-        Any backbone of :data:`BACKBONES`.
+        What gives the features.
     fidelities
         Names of the fidelities, in the order of the output columns.
     hidden
@@ -50,10 +50,20 @@ class Potential(nn.Module):
         return self.heads.fidelities
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the networks; reference energies are float64 always."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.parameters()).device
+
+    @property
     def hyperparameters(self) -> dict[str, Any]:
         """All that :meth:`from_hyperparameters` needs, as plain values."""
         return {
-            "backbone": {"name": self.backbone.name, **self.backbone.hyperparameters},
+            "backbone": self.backbone.hyperparameters,
             "fidelities": self.fidelities,
             "hidden": self.hidden,
             "correction_on": self.heads.correction_on,
@@ -66,14 +76,10 @@ class Potential(nn.Module):
         Raises
         ------
         ValueError
-            If the backbone's name is not known.
+            If there is no backbone of that name, or its sizes are not those that it has.
         """
         settings = dict(hyperparameters)
-        backbone = dict(settings.pop("backbone"))
-        name = backbone.pop("name")
-        if name not in BACKBONES:
-            raise ValueError(f"unknown backbone {name!r}: there are {', '.join(BACKBONES)}")
-        return cls(BACKBONES[name](**backbone), **settings)
+        return cls(backbone_of(settings.pop("backbone")), **settings)
 
     def column(self, fidelity: str) -> int:
         """Return the output column of a fidelity.

@@ -36,7 +36,7 @@ def model_evaluator(model: DeployedModel) -> Evaluate:
 def potential_evaluator(potential: Potential, fidelity: str) -> Evaluate:
     """Return what gives a potential's energies and forces of one fidelity, by autograd."""
     column = potential.column(fidelity)
-    dtype = next(potential.parameters()).dtype
+    dtype = potential.dtype
 
     def evaluate(atoms: ase.Atoms) -> Prediction:
         cutoff = potential.backbone.cutoff

@@ -150,7 +150,7 @@ def with_new_head(source: Potential, base: str, fidelity: str) -> Potential:
         )
     settings = {**source.hyperparameters, "fidelities": [*source.fidelities, fidelity]}
     potential = Potential.from_hyperparameters(settings)
-    potential.to_precision(next(source.parameters()).dtype)
+    potential.to_precision(source.dtype)
     state = source.state_dict()
     reference = state.pop("reference_energies")
     potential.load_state_dict(state, strict=False)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, TypeAdapter, field_validator, model_validator
 
 from idle_md.configuration import Positive, Section, Weight, parse_section, read_settings
-from idle_md.train.backbone import BackboneSection, PaiNNConfig
+from idle_md.nn import BackboneSection, PaiNN, backbone_class
 from idle_md.train.method import AdaptConfig, IdleConfig, Method
 from idle_md.train.sections import BudgetConfig
 
@@ -79,7 +79,7 @@ class TrainConfig(Section):
     labels: dict[str, list[Label]] = Field(description="which labels of which fidelity to use")
     data: DataConfig
     method: Method = IdleConfig()
-    backbone: BackboneSection = PaiNNConfig()
+    backbone: SerializeAsAny[BackboneSection] = PaiNN.Config()
     head_hidden: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
         description="width of the heads' hidden layer, 0 for linear heads; default: 32 for painn, "
@@ -113,9 +113,14 @@ class TrainConfig(Section):
 
     @field_validator("backbone", mode="before")
     @classmethod
-    def _painn_unless_named(cls, value: Any) -> Any:
+    def _section_of_its_name(cls, value: Any) -> Any:
         value = {"name": value} if isinstance(value, str) else value
-        return {"name": "painn", **value} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        value = {"name": "painn", **value}
+        name = value["name"]
+        sections = TypeAdapter(dict[str, backbone_class(name).Config])  # type: ignore[misc]
+        return sections.validate_python({name: value})[name]  # errors have the name in their place
 
     @field_validator("diagnose", mode="before")
     @classmethod

@@ -58,7 +58,7 @@ def _force_spread(heads: Sequence[tuple[Potential, str]], store: Store) -> Score
     bare = replace(store, labels={"none": nothing})
     forces = []
     for potential, fidelity in heads:
-        dtype = next(potential.parameters()).dtype
+        dtype = potential.dtype
         tensors = GeometryTensors(bare, potential.backbone.cutoff, bare.fidelities, dtype)
         forces.append(predict_all(potential_predictor(potential, fidelity), tensors)[1])
     spread = np.sqrt(np.var(forces, axis=0, ddof=1).sum(axis=1))

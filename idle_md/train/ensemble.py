@@ -84,7 +84,7 @@ def _write_metrics(config: TrainConfig, folders: Sequence[Path]) -> None:
     members = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
     potentials = [load_checkpoint(folder / "best.ckpt")[0] for folder in folders]
     cutoff = potentials[0].backbone.cutoff
-    dtype = next(potentials[0].parameters()).dtype
+    dtype = potentials[0].dtype
 
     def errors(store: Store, fidelity: str) -> Errors:
         predictor = committee_predictor(potentials, fidelity)

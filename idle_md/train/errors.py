@@ -121,7 +121,7 @@ def evaluate_potential(potential: Potential, store: Store, fidelity: str) -> tup
 
     A fidelity that was trained on forces alone has errors of forces alone.
     """
-    dtype = next(potential.parameters()).dtype
+    dtype = potential.dtype
     if not potential.has_energies(fidelity):
         store = _without_energies(store, fidelity)
     predictor = potential_predictor(potential, fidelity)

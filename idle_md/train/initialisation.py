@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from idle_md.data import GeometryTensors, Store, fit_reference_energies
-from idle_md.nn import BACKBONES, Potential
+from idle_md.nn import Potential, make_backbone
 from idle_md.train.batches import Indices
 from idle_md.train.config import TrainConfig
 from idle_md.train.method import IdleConfig
@@ -23,8 +23,7 @@ def build_potential(
     A fidelity with forces alone has no reference energies: NaN stands in their place.
     """
     elements = sorted({int(z) for z in np.unique(store.select(train).numbers)})
-    settings = config.backbone.model_dump(exclude={"name"})
-    backbone = BACKBONES[config.backbone.name](elements, **settings)
+    backbone = make_backbone(elements, config.backbone)
     base = low_level(config, tensors)
     corrections = {}
     if base is not None and isinstance(config.method, IdleConfig):

@@ -4,14 +4,12 @@ from pathlib import Path
 
 import torch
 import yaml
-from pydantic import TypeAdapter
 from rich.console import Console
 
 from idle_md.files import replacing
 from idle_md.nn import Potential, load_checkpoint
 from idle_md.train import processes
 from idle_md.train.adapt import adapt
-from idle_md.train.backbone import BackboneSection
 from idle_md.train.config import TrainConfig
 from idle_md.train.finetune import start_finetuning, start_from
 from idle_md.train.fit.loop import fit
@@ -97,10 +95,8 @@ def _task(config: TrainConfig, console: Console | None) -> Task:
 
 def with_network_of(source: Potential, config: TrainConfig) -> TrainConfig:
     """Return a configuration whose backbone and heads are those of a trained model."""
-    settings = dict(source.hyperparameters["backbone"])
-    settings.pop("elements")
-    backbone: BackboneSection = TypeAdapter(BackboneSection).validate_python(settings)
-    return config.model_copy(update={"backbone": backbone, "head_hidden": source.hidden})
+    network = {"backbone": source.backbone.config, "head_hidden": source.hidden}
+    return config.model_copy(update=network)
 
 
 def finetune_stage(config: TrainConfig, finetune: FinetuneConfig) -> TrainConfig:

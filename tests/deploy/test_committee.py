@@ -179,7 +179,9 @@ def test_members_that_do_not_fit_are_named(make_potential, change, message) -> N
 
 def test_other_elements_are_refused(make_potential) -> None:
     settings = {"features": 16, "interactions": 2, "cutoff": 4.0, "n_radial": 8}
-    other = Potential(PaiNN([1, 8], **settings), ["high"], 8).to_precision(torch.float64)
+    other = Potential(PaiNN([1, 8], PaiNN.Config(**settings)), ["high"], 8).to_precision(
+        torch.float64
+    )
     message = r"b has elements \[1, 8\], but a has \[1, 6, 7, 8\]: .* in their weights alone"
     with pytest.raises(ValueError, match=message):
         extract_committee([make_potential(), other], "high", ["a", "b"])

@@ -178,10 +178,3 @@ def test_graph_and_tensors_are_those_of_a_single_fidelity_model(
 def test_unknown_fidelity_lists_those_there_are(make_potential) -> None:
     with pytest.raises(ValueError, match=r"unknown fidelity 'hihg': this model has low, high"):
         extract(make_potential(), "hihg")
-
-
-def test_backbone_without_a_reverse_pass_is_refused(make_potential) -> None:
-    potential = make_potential()
-    potential.backbone.__class__ = type("Other", (type(potential.backbone),), {})
-    with pytest.raises(ValueError, match="cannot deploy a Other: there are PaiNN, HIPNN, GMNN"):
-        extract(potential, "high")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from idle_md.nn import GMNN
-from idle_md.nn.gmnn.network import Contractions
+from idle_md.nn.gmnn.layers import Contractions
 from idle_md.testing import Invariants, Subject, isolated_energies, potential_evaluator
 
 SETTINGS = [{}, {"layers": [8], "hidden": 4, "n_basis": 5}]
@@ -35,7 +35,8 @@ PAIRS = [(i, j) for i in range(3) for j in range(3) if i != j]
 @pytest.fixture
 def backbone() -> GMNN:
     torch.manual_seed(0)
-    backbone = GMNN(ELEMENTS, [6, 4], CUTOFF, S, K, SHORTEST).to(torch.float64)
+    sizes = {"layers": [6, 4], "n_radial": S, "n_basis": K, "shortest": SHORTEST}
+    backbone = GMNN(ELEMENTS, GMNN.Config(cutoff=CUTOFF, **sizes)).to(torch.float64)
     for name, parameter in backbone.named_parameters():
         if "coefficients" not in name:
             torch.nn.init.normal_(parameter)
@@ -149,14 +150,13 @@ def test_atoms_beyond_the_cutoff_are_not_seen(make_potential) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"elements": []}, "at least one element"),
-        ({"layers": []}, "at least one hidden layer"),
-        ({"layers": [8, 0]}, "sizes of at least one"),
-        ({"n_radial": 0}, "sizes of at least one"),
-        ({"cutoff": 0.0}, "cutoff > 0"),
+        ({"layers": []}, "layers\n.*at least 1 item"),
+        ({"layers": [8, 0]}, "layers.1\n.*greater than 0"),
+        ({"n_radial": 0}, "n_radial\n.*greater than 0"),
+        ({"cutoff": 0.0}, "cutoff\n.*greater than 0"),
     ],
     ids=str,
 )
 def test_bad_settings_are_errors(settings, message) -> None:
     with pytest.raises(ValueError, match=message):
-        GMNN(**{"elements": [1, 6], **settings})
+        GMNN.Config(**settings)

@@ -24,8 +24,15 @@ class TestPaiNN(Invariants):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"elements": []}, {"features": 0}, {"interactions": 0}], ids=str
+    ("settings", "message"),
+    [({"features": 0}, "features\n.*greater than 0"), ({"interactions": 0}, "greater than 0")],
+    ids=str,
 )
-def test_sizes_below_one_are_errors(settings) -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        PaiNN(**{"elements": [1, 6], **settings})
+def test_sizes_below_one_are_errors(settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        PaiNN.Config(**settings)
+
+
+def test_no_elements_are_an_error() -> None:
+    with pytest.raises(ValueError, match="PaiNN needs at least one element"):
+        PaiNN([], PaiNN.Config())

@@ -1,6 +1,5 @@
 """Every backbone behind the same configuration: it trains, is exported, and evaluates equal."""
 
-import inspect
 from typing import Any
 
 import pytest
@@ -43,11 +42,10 @@ def test_training_lowers_the_errors_and_the_export_has_them(settings, tmp_path, 
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_defaults_are_those_of_the_backbone(settings, name) -> None:
-    section = parse_config({**settings, "backbone": name}).backbone
-    signature = inspect.signature(BACKBONES[name]).parameters.values()
-    expected = {p.name: p.default for p in signature if p.name != "elements"}
-    assert section.model_dump(exclude={"name"}) == expected
+def test_a_name_alone_stands_for_the_defaults(settings, name) -> None:
+    config = parse_config({**settings, "backbone": name})
+    assert config.backbone == BACKBONES[name].Config()
+    assert parse_config(config.model_dump(mode="json")) == config
 
 
 def test_heads_are_linear_unless_painn_or_asked_for(settings) -> None:

@@ -25,7 +25,7 @@ def store(small_store):
 
 def _forces(checkpoint: Path, fidelity: str, store) -> np.ndarray:
     potential, _ = load_checkpoint(checkpoint)
-    tensors = GeometryTensors(store, 4.0, store.fidelities, next(potential.parameters()).dtype)
+    tensors = GeometryTensors(store, 4.0, store.fidelities, potential.dtype)
     return predict_all(potential_predictor(potential, fidelity), tensors)[1]
 
 

@@ -28,13 +28,22 @@ TOO_LONG = f"an evaluation took more than {SECONDS:g} s"
 logger = logging.getLogger(__name__)
 
 
-def choose(backend: Backend) -> Literal["torchforce", "pythontorchforce", "pythonforce"]:
+def choose(
+    backend: Backend, why_not_torchforce: str | None = None
+) -> Literal["torchforce", "pythontorchforce", "pythonforce"]:
     """Return the backend to use: for ``"auto"`` the first that works, and a log line says why.
+
+    Parameters
+    ----------
+    backend
+        What is asked for.
+    why_not_torchforce
+        Why the model cannot run through a TorchForce; None if it can.
 
     Raises
     ------
     ValueError
-        If there is no such backend.
+        If there is no such backend, or the model cannot run through it.
     ImportError
         If it does not work here.
     """
@@ -43,12 +52,14 @@ def choose(backend: Backend) -> Literal["torchforce", "pythontorchforce", "pytho
     if backend == "pythonforce":
         return backend
     if backend != "auto":
+        if backend == "torchforce" and why_not_torchforce is not None:
+            raise ValueError(f"backend 'torchforce': {why_not_torchforce}; use 'pythonforce'")
         problem = why_not(backend)
         if problem is not None:
             raise ImportError(f"backend {backend!r} cannot be used: {problem}; {REMEDY}")
         return backend
     for each in ("torchforce", "pythontorchforce"):
-        problem = why_not(each)
+        problem = (why_not_torchforce if each == "torchforce" else None) or why_not(each)
         if problem is None:
             return each
         logger.info("%s cannot be used: %s", CLASSES[each], problem)
@@ -96,10 +107,20 @@ def _probed(*installation: str) -> dict[str, str | None]:
     return known
 
 
+ATTEMPT = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("attempt", sys.argv[1])
+module = sys.modules["attempt"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.attempt(sys.argv[2])
+"""
+"""Imports a file without its package, which would ask :func:`why_not` in turn, without an end."""
+
+
 def _probe(backend: str) -> str | None:
-    code = f"from idle_md.engines.openmm.openmmtorch import attempt; attempt({CLASSES[backend]!r})"
+    file = Path(__file__).with_name("openmmtorch.py")
     paths = os.pathsep.join(path for path in sys.path if path)
-    command = [sys.executable, "-W", "ignore", "-c", code]
+    command = [sys.executable, "-W", "ignore", "-c", ATTEMPT, str(file), CLASSES[backend]]
     try:
         done = subprocess.run(
             command,

@@ -26,7 +26,8 @@ from idle_md.engines.openmm.force import Backend, Neighbors, create_force
 from idle_md.engines.openmm.system import find_platform, standard_form
 from idle_md.engines.results import ns_per_day
 from idle_md.memory import keep_freed_memory
-from idle_md.nn import BACKBONES, Potential
+from idle_md.nn import Potential
+from idle_md.nn.registry import backbone_of
 
 LEAST_TURNS, WARM_UP, REPEATS = 5, 3, 100
 SAMPLE_SECONDS = 0.02
@@ -166,10 +167,9 @@ def _twin(model: DeployedModel) -> DeployedModel | None:
     metadata = model.metadata
     if metadata.members > 1:
         return None
-    settings = dict(metadata.backbone)
-    backbone = BACKBONES[settings.pop("name")](**settings)
     hidden = metadata.head_widths[1] if len(metadata.head_widths) > 2 else 0
-    potential = Potential(backbone, ["single"], hidden).to_precision(metadata.torch_dtype)
+    potential = Potential(backbone_of(metadata.backbone), ["single"], hidden)
+    potential.to_precision(metadata.torch_dtype)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt"
         save(extract(potential, "single"), path, describe(potential, "single"))

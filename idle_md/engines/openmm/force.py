@@ -100,7 +100,7 @@ class OpenMMModule(nn.Module):
     def __init__(self, model: DeployedModel, attachment: Attachment) -> None:
         super().__init__()
         self.metadata = model.core.metadata
-        self.core = model.core
+        self.core = _OnAnotherThread(model.core) if model.uses_autograd else model.core
         self.periodic = attachment.periodic
         device = model.device
         numbers = torch.as_tensor(attachment.numbers, dtype=torch.int64, device=device)
@@ -131,6 +131,30 @@ class OpenMMModule(nn.Module):
         if self.offset != 0.0:
             energy = energy - self.offset
         return energy, forces
+
+
+class _OnAnotherThread(nn.Module):
+    """A core that differentiates by autograd, run by another thread than the one that calls it.
+
+    Autograd refuses threads that hold Python's lock, as OpenMM's minimiser does where it has a
+    reporter.
+
+    Parameters
+    ----------
+    core
+        What runs.
+    """
+
+    def __init__(self, core: torch.jit.ScriptModule) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_owned: int
+    ) -> tuple[Tensor, Tensor]:
+        running = torch.jit.fork(self.core, species, edge_index, edge_vectors, n_owned)
+        energies, gradients = torch.jit.wait(running)
+        return energies, gradients
 
 
 class PythonComputation:
@@ -279,7 +303,8 @@ def create_force(
         raise ValueError(f"unknown energy {energy!r}: there are {', '.join(get_args(Energy))}")
     attachment = Attachment(numbers, chosen, periodic, neighbors, energy)
     if embed:
-        force = _force(attachment.script(deployed), deployed.device, choose(backend))
+        chosen = choose(backend, _why_not_torchforce(deployed))
+        force = _force(attachment.script(deployed), deployed.device, chosen)
     elif isinstance(model, DeployedModel) or backend not in ("auto", "pythonforce"):
         raise ValueError("embed=False needs the path of a model, and backend 'pythonforce'")
     else:
@@ -288,6 +313,19 @@ def create_force(
     force.setName("idle_md")
     logger.info("OpenMM runs %s through %s", deployed.metadata.fidelity, backend_of(force))
     return force if scale is None else _scaled(force, scale)
+
+
+def _why_not_torchforce(model: DeployedModel) -> str | None:
+    """Return why a model cannot run through a TorchForce, or None if it can.
+
+    Autograd runs on a GPU in threads of its own, which wait for Python's lock when they start.
+    """
+    if model.uses_autograd and model.device.type != "cpu":
+        return (
+            "the model's backbone has no hand-derived reverse pass, and autograd on a GPU can "
+            "wait forever for a minimiser with a reporter"
+        )
+    return None
 
 
 def _force(module: torch.jit.ScriptModule, device: torch.device, backend: str) -> Any:

@@ -3,15 +3,21 @@
 import copy
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from idle_md.nn.gmnn.network import BIAS, GMNN, UNIT_SILU, Contractions, NTKLayer, monomials
+from idle_md.nn.gmnn.layers import (
+    BIAS,
+    UNIT_SILU,
+    Contractions,
+    GaussianMoments,
+    NTKLayer,
+    monomials,
+)
 from idle_md.nn.radial import envelope_with_slope
-from idle_md.nn.reverse import Dense, by_number, edge_gradients, readout
+from idle_md.nn.reverse import Dense, by_number, edge_gradients
 
 
 class GMNNGradient(nn.Module):
@@ -23,25 +29,36 @@ class GMNNGradient(nn.Module):
 
     Parameters
     ----------
-    backbone
-        The trained backbone.
-    hidden, output
-        The head, ``E_i = output([z_i, silu(hidden(z_i))])``, or without ``hidden``,
-        ``output(z_i)``. The bias of ``output`` is left to the caller, who adds it to the reference
-        energies.
+    elements
+        Atomic numbers in ascending order.
+    descriptor
+        Gives the invariants.
+    layers
+        The network on them.
+    scale
+        Scale of the features per element (elements,).
+    head
+        What :func:`~idle_md.nn.reverse.readout` gives.
     """
 
-    def __init__(self, backbone: GMNN, hidden: nn.Linear | None, output: nn.Linear) -> None:
+    def __init__(
+        self,
+        elements: Sequence[int],
+        descriptor: GaussianMoments,
+        layers: Sequence[NTKLayer],
+        scale: Tensor,
+        head: nn.Module,
+    ) -> None:
         super().__init__()
-        descriptor = backbone.descriptor
-        self.cutoff = backbone.cutoff
-        self.n_elements = len(backbone.elements) + 1  # the last one stands for all that are unknown
+        self.cutoff = descriptor.cutoff
+        self.n_elements = len(elements) + 1  # the last one stands for all that are unknown
         self.width = descriptor.width
-        self.element = nn.Buffer(_positions(backbone.elements))
-        self.coefficients = nn.Buffer(_padded(descriptor.coefficients * descriptor.norm))
+        self.element = nn.Buffer(_positions(elements))
+        self.coefficients = nn.Buffer(_padded(descriptor.coefficients.detach() * descriptor.norm))
         self.centres = nn.Buffer(descriptor.centres.clone())
         self.slopes = nn.Buffer(_slopes_of_monomials().to(descriptor.centres.dtype))
-        self.rest = _Contractions(descriptor.contractions, _stages(backbone, hidden, output))
+        scaled = _Scaled(by_number(UNIT_SILU * scale.detach(), elements), head)
+        self.rest = _Contractions(descriptor.contractions, _stages(layers, scaled))
 
     def forward(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_owned: int
@@ -166,11 +183,8 @@ class _Scaled(nn.Module):
         return energies, gradient.mul_(scale)
 
 
-def _stages(backbone: GMNN, hidden: nn.Linear | None, output: nn.Linear) -> nn.Module:
-    """Return the network and the head, the outermost layer first."""
-    scale = by_number(UNIT_SILU * backbone.scale.detach(), backbone.elements)
-    rest: nn.Module = _Scaled(scale, readout(hidden, output))
-    layers = [cast(NTKLayer, layer) for layer in backbone.network.values()]
+def _stages(layers: Sequence[NTKLayer], rest: nn.Module) -> nn.Module:
+    """Return the network and what comes after it, the outermost layer."""
     for k, layer in reversed(list(enumerate(layers))):
         rest = _Layer(_merged(layer, UNIT_SILU if k > 0 else 1.0), rest)
     return rest

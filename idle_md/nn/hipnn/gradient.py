@@ -1,5 +1,6 @@
 """HIP-NN with one head: atomic energies and their edge gradients by a hand-derived reverse pass."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -7,9 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from idle_md.nn.hipnn.edge_tables import gathered, grouped, spread
-from idle_md.nn.hipnn.network import (
+from idle_md.nn.hipnn.layers import (
     CUSP,
-    HIPNN,
     AtomLayer,
     Block,
     Interaction,
@@ -17,7 +17,7 @@ from idle_md.nn.hipnn.network import (
     unit_tensors,
 )
 from idle_md.nn.radial import envelope_with_slope
-from idle_md.nn.reverse import Dense, by_number, edge_gradients, readout
+from idle_md.nn.reverse import Dense, by_number, edge_gradients
 
 
 class Edges(NamedTuple):
@@ -47,32 +47,45 @@ class HIPNNGradient(nn.Module):
 
     Parameters
     ----------
-    backbone
-        The trained backbone.
-    hidden, output
-        The head, ``E_i = output([z_i, silu(hidden(z_i))])``, or without ``hidden``,
-        ``output(z_i)``. The bias of ``output`` is left to the caller, who adds it to the reference
-        energies.
+    elements
+        Atomic numbers in ascending order.
+    one_hot
+        Codes of the elements (elements, elements).
+    blocks
+        The interactions, each with its atom layers.
+    cutoff
+        Cutoff in angstrom.
+    tensor_order
+        Highest rank of the tensors whose norms take part.
+    head
+        What :func:`~idle_md.nn.reverse.readout` gives.
     """
 
-    def __init__(self, backbone: HIPNN, hidden: nn.Linear | None, output: nn.Linear) -> None:
+    def __init__(
+        self,
+        elements: Sequence[int],
+        one_hot: Tensor,
+        blocks: Sequence[Block],
+        cutoff: float,
+        tensor_order: int,
+        head: nn.Module,
+    ) -> None:
         super().__init__()
-        first = cast(Block, backbone.blocks[0])
-        elements = backbone.one_hot
+        first = blocks[0]
         parts = [
-            elements,
-            first.shortcut(elements) + first.output.bias,
-            first.interaction.own(elements),
-            first.interaction.environment(elements),
+            one_hot,
+            first.shortcut(one_hot) + first.output.bias,
+            first.interaction.own(one_hot),
+            first.interaction.environment(one_hot),
         ]
-        self.cutoff = backbone.cutoff
-        self.order = backbone.tensor_order
-        self.width = backbone.out_features
+        self.cutoff = cutoff
+        self.order = tensor_order
+        self.width = len(elements) + len(blocks) * first.interaction.features
         self.sizes = [part.shape[1] for part in parts]
-        self.table = nn.Buffer(by_number(torch.cat(parts, dim=1).detach(), backbone.elements))
+        self.table = nn.Buffer(by_number(torch.cat(parts, dim=1).detach(), elements))
         self.environment = _Environment(first.interaction)
         self.output = nn.Buffer(first.output.weight.detach().t().contiguous())
-        self.rest = _stages(backbone, readout(hidden, output))
+        self.rest = _stages(blocks, len(elements), head)
 
     def forward(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_owned: int
@@ -292,15 +305,15 @@ class _Last(nn.Module):
         return energies, gradients.narrow(1, self.start, level.shape[1]), gradients
 
 
-def _stages(backbone: HIPNN, head: nn.Module) -> nn.Module:
+def _stages(blocks: Sequence[Block], n_elements: int, head: nn.Module) -> nn.Module:
     """Return the stages after the first interaction, the outermost of them."""
-    start = backbone.out_features - backbone.features
+    features = blocks[0].interaction.features
+    start = n_elements + (len(blocks) - 1) * features
     rest: nn.Module = _Last(start, head)
-    for k in reversed(range(backbone.interactions)):
-        block = cast(Block, backbone.blocks[k])
+    for k, block in reversed(list(enumerate(blocks))):
         for layer in reversed(block.atom_layers):
             rest = _AtomLayer(cast(AtomLayer, layer), rest)
         if k > 0:
-            start -= backbone.features
+            start -= features
             rest = _Interaction(block, start, rest)
     return rest

@@ -1,14 +1,16 @@
 """PaiNN with one head: atomic energies and their edge gradients by a hand-derived reverse pass."""
 
 import copy
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from idle_md.nn.painn.network import NORM_EPSILON, Message, PaiNN, Update
-from idle_md.nn.reverse import Dense, by_number, edge_gradients, readout
+from idle_md.nn.painn.layers import NORM_EPSILON, Message, Update
+from idle_md.nn.radial import RadialBasis
+from idle_md.nn.reverse import Dense, by_number, edge_gradients
 
 
 class Edges(NamedTuple):
@@ -32,25 +34,37 @@ class PaiNNGradient(nn.Module):
 
     Parameters
     ----------
-    backbone
-        The trained backbone.
-    hidden, output
-        The head, ``E_i = output([z_i, silu(hidden(z_i))])``, or without ``hidden``,
-        ``output(z_i)``. The bias of ``output`` is left to the caller, who adds it to the reference
-        energies.
+    elements
+        Atomic numbers in ascending order, one per row of the embedding.
+    embedding
+        Features of the elements.
+    basis
+        Radial basis.
+    messages, updates
+        The layers, in turns.
+    head
+        What :func:`~idle_md.nn.reverse.readout` gives.
     """
 
-    def __init__(self, backbone: PaiNN, hidden: nn.Linear | None, output: nn.Linear) -> None:
+    def __init__(
+        self,
+        elements: Sequence[int],
+        embedding: nn.Embedding,
+        basis: RadialBasis,
+        messages: Sequence[Message],
+        updates: Sequence[Update],
+        head: nn.Module,
+    ) -> None:
         super().__init__()
-        first = cast(Message, backbone.message[0])
-        embedding = backbone.embedding.weight
-        self.features = backbone.features
-        self.embedding = nn.Buffer(by_number(embedding, backbone.elements))
-        sent = first.output(silu(first.hidden(embedding)))
-        self.sent = nn.Buffer(by_number(sent, backbone.elements))
-        self.filter = nn.Buffer(first.filter.weight.t().contiguous())
-        self.basis = copy.deepcopy(backbone.basis)
-        self.rest = _stages(backbone, readout(hidden, output))
+        first = messages[0]
+        own = embedding.weight.detach()
+        sent = first.output(silu(first.hidden(own))).detach()
+        self.features = first.features
+        self.embedding = nn.Buffer(by_number(own, elements))
+        self.sent = nn.Buffer(by_number(sent, elements))
+        self.filter = nn.Buffer(first.filter.weight.detach().t().contiguous())
+        self.basis = copy.deepcopy(basis)
+        self.rest = _stages(messages, updates, head)
 
     def forward(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_owned: int
@@ -244,11 +258,9 @@ class _LastUpdate(_Mixing):
         return energies, scalar_gradient.add_(inputs), mixed
 
 
-def _stages(backbone: PaiNN, head: nn.Module) -> nn.Module:
-    rest = head
-    for k in reversed(range(backbone.interactions)):
-        last = k == backbone.interactions - 1
-        rest = (_LastUpdate if last else _Update)(cast(Update, backbone.update[k]), rest)
-        if k > 0:
-            rest = _Message(cast(Message, backbone.message[k]), rest)
+def _stages(messages: Sequence[Message], updates: Sequence[Update], head: nn.Module) -> nn.Module:
+    """Return the stages after the first message, the outermost of them."""
+    rest: nn.Module = _LastUpdate(updates[-1], head)
+    for message, update in zip(reversed(messages[1:]), reversed(updates[:-1]), strict=True):
+        rest = _Update(update, _Message(message, rest))
     return rest

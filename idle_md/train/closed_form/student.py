@@ -102,7 +102,7 @@ def _sample(
     centre, neighbor = batch.edge_index
     stretch = DISPLACEMENT * (moves[neighbor] - moves[centre])
     features, energies = [], []
-    dtype = next(potential.parameters()).dtype
+    dtype = potential.dtype
     with torch.no_grad():
         for sign in (1.0, -1.0):
             vectors = batch.edge_vectors + sign * stretch

@@ -12,7 +12,7 @@ from idle_md import deploy
 from idle_md.cli.main import app, main
 from idle_md.engines.lammps.benchmark import bench_lammps, water_boxes
 from idle_md.engines.lammps.process import LammpsError, why_not
-from idle_md.nn import BACKBONES, Potential
+from idle_md.nn import GMNN, Potential
 from tests.engines.lammps.systems import grid, molecule
 
 needs_lammps = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -142,7 +142,7 @@ def test_boxes_of_water(path) -> None:
 
 
 def test_no_boxes_of_water_for_a_model_without_oxygen(tmp_path) -> None:
-    potential = Potential(BACKBONES["gmnn"]([1, 6], layers=[4], n_radial=2), ["high"], 0)
+    potential = Potential(GMNN([1, 6], GMNN.Config(layers=[4], n_radial=2)), ["high"], 0)
     deploy.save(
         deploy.extract(potential, "high"),
         tmp_path / "model.pt",

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from inspect import isabstract
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -49,7 +50,7 @@ def _walk(location: Location, root: type[Section]) -> tuple[type[Section], list[
     options, keys = [root], []
     for part in map(str, location):
         tagged = [o for o in options if _tag(o) == part]
-        if tagged and len(options) > 1:
+        if tagged:
             options = tagged
             continue
         keys.append(part)
@@ -65,5 +66,5 @@ def _tag(section: type[Section]) -> Any:
 
 def _sections(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
+        return annotation.__subclasses__() if isabstract(annotation) else [annotation]
     return [section for inner in get_args(annotation) for section in _sections(inner)]

@@ -1,0 +1,29 @@
+"""Methods by name: our own, and those of other packages."""
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+GROUP = "idle_md.methods"
+OWN = {
+    name: EntryPoint(name, f"{__package__}.{name}:{name.capitalize()}", GROUP)
+    for name in ("single", "idle", "transfer", "adapt", "delta")
+}
+"""They are found like those of other packages, because they are made of what reads them."""
+
+
+def method_named(name: str) -> Any:
+    """Return the class of a method, of ours or by an entry point of the group ``idle_md.methods``.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; suggests the nearest and lists all.
+    """
+    known = {entry.name: entry for entry in entry_points(group=GROUP)} | OWN
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"unknown method {name!r}, did you mean {near!r}? There are {', '.join(known)}"
+        )
+    return known[name].load()

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from idle_md.data import load
 from idle_md.quickstart.baseline import low_level_baseline
-from idle_md.train import TrainConfig, load_config, train
+from idle_md.train import TrainConfig, load_config
 from idle_md.train.run import train_unless_finished
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "methods"

@@ -62,10 +62,10 @@ class Idle(Method):
         if self.low_level_weight == "auto":
             trials = {weight: self._trial(config, folder, weight) for weight in CANDIDATES}
             return [WeightChoice(folder, trials, lambda w: self._weighted(config, folder, w))]
-        first = self.pretraining(config)
-        if first is not None and self.finetune is not None:
+        if self.finetune is not None:
+            joint = _joint(config, self, folder.pretraining)
             alone = on_target(config, self.finetune)
-            return [Pretraining(first), Finetune(alone, folder, config.target, self.finetune)]
+            return [Pretraining(joint), Finetune(alone, folder, config.target, self.finetune)]
         start = [Trained(self.start)] if self.start else []
         return [*start, Fit(config, folder)]
 

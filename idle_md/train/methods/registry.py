@@ -9,7 +9,7 @@ OWN = {
     name: EntryPoint(name, f"{__package__}.{name}:{name.capitalize()}", GROUP)
     for name in ("single", "idle", "transfer", "adapt", "delta")
 }
-"""They are found like those of other packages, because they are made of what reads them."""
+"""Entry points too, because a method imports the configuration, which looks methods up here."""
 
 
 def method_named(name: str) -> Any:

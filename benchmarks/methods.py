@@ -23,8 +23,8 @@ from rich.table import Table
 
 from idle_md.data import load
 from idle_md.quickstart.baseline import low_level_baseline
-from idle_md.train import TrainConfig, load_config, train
-from idle_md.train.run import pretrain_stage
+from idle_md.train import TrainConfig, load_config
+from idle_md.train.run import train_unless_finished
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "methods"
 METRICS = {
@@ -52,10 +52,10 @@ def configuration(name: str, labels: int, seed: int, arguments: argparse.Namespa
 def low_level_model(arguments: argparse.Namespace) -> Path:
     """Return a model of the low level alone, trained unless that is done."""
     changes = [f"out={arguments.out / 'transfer'}", f"threads={arguments.threads}", STEPS_DECIDE]
-    stage = pretrain_stage(load_config(EXAMPLES / "transfer.yaml", changes))
-    if not (stage.out / "metrics.json").is_file():
-        train(stage, resume=(stage.out / "config.yaml").is_file(), console=Console())
-    return stage.out / "best.ckpt"
+    config = load_config(EXAMPLES / "transfer.yaml", changes)
+    stage = config.method.pretraining(config)
+    assert stage is not None
+    return train_unless_finished(stage, Console()).best_checkpoint
 
 
 def share_joint_training(config: TrainConfig, done: Path) -> None:
@@ -66,10 +66,7 @@ def share_joint_training(config: TrainConfig, done: Path) -> None:
 
 def errors_of(config: TrainConfig, console: Console) -> dict[str, Any]:
     """Train, unless that is done, and return the errors on the test geometries."""
-    metrics = config.out / "metrics.json"
-    if not metrics.is_file():
-        train(config, resume=(config.out / "config.yaml").is_file(), console=console)
-    found: dict[str, Any] = json.loads(metrics.read_text())["test"][HIGH]
+    found: dict[str, Any] = train_unless_finished(config, console).read_metrics()["test"][HIGH]
     return found
 
 

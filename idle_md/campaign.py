@@ -10,12 +10,12 @@ from rich.console import Console
 
 from idle_md.configuration import Count, Section, load_section
 from idle_md.data import Store, join
-from idle_md.deploy.export import checkpoints_of
 from idle_md.files import replacing
 from idle_md.label.labelling import label
 from idle_md.label.levels import fidelity_name
 from idle_md.label.sampling import SampleConfig, from_file, from_smiles, sample
 from idle_md.nn import load_checkpoint
+from idle_md.run_folder import RunFolder
 from idle_md.train import TrainConfig, disagreement, parse_config, train, train_ensemble
 
 
@@ -150,21 +150,23 @@ def _training(config: CampaignConfig, number: int) -> TrainConfig:
     return parse_config({"labels": labels, **config.train, **forced, "data": data}, "train")
 
 
-def _train(config: CampaignConfig, number: int, console: Console) -> Path:
+def _train(config: CampaignConfig, number: int, console: Console) -> RunFolder:
     training = _training(config, number)
-    if not (training.out / "metrics.json").is_file():
-        resume = (training.out / "config.yaml").is_file()
+    folder = RunFolder(training.out)
+    if not folder.is_finished:
         if training.ensemble > 1:
-            train_ensemble(training, training.ensemble, resume, console)
+            train_ensemble(training, training.ensemble, folder.is_begun, console)
         else:
-            train(training, resume, console)
-    return training.out
+            train(training, folder.is_begun, console)
+    return folder
 
 
-def _account(config: CampaignConfig, number: int, store: Store, folder: Path) -> dict[str, Any]:
+def _account(
+    config: CampaignConfig, number: int, store: Store, folder: RunFolder
+) -> dict[str, Any]:
     names = (config.low.name, config.high.name)
     seconds = sum(float(np.nansum(store.info[f"{name}_cpu_seconds"])) for name in names)
-    _, about = load_checkpoint(checkpoints_of(folder)[0])
+    _, about = load_checkpoint(folder.checkpoints()[0])
     return {
         "round": number,
         "geometries": store.n_geometries,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from inspect import isabstract
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -128,7 +129,7 @@ def _walk(location: Location, root: type[Section]) -> tuple[type[Section], list[
     options, keys = [root], []
     for part in map(str, location):
         tagged = [o for o in options if _tag(o) == part]
-        if tagged and len(options) > 1:
+        if tagged:
             options = tagged
             continue
         keys.append(part)
@@ -145,5 +146,5 @@ def _tag(section: type[Section]) -> Any:
 def _sections(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         derived = [s for each in annotation.__subclasses__() for s in _sections(each)]
-        return [annotation, *derived]
+        return derived if isabstract(annotation) else [annotation, *derived]
     return [section for inner in get_args(annotation) for section in _sections(inner)]

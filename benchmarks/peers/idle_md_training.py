@@ -19,9 +19,11 @@ from torch import Tensor
 from idle_md.data import Batch
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import Potential
+from idle_md.run_folder import RunFolder
 from idle_md.train import TrainConfig, parse_config
 from idle_md.train.fit.loop import fit
 from idle_md.train.loss import Objective
+from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import Task, build_task
 
 ENDLESS = 1_000_000
@@ -77,20 +79,21 @@ def contestant(settings: dict[str, Any], out: Path) -> None:
     torch.set_num_threads(settings["threads"])
     out.mkdir(parents=True, exist_ok=True)
     task = build_task(configuration(settings, out))
+    potential = untrained_potential(task)
     packages = ("torch", "lightning", "numpy")
     versions = {package: importlib.metadata.version(package) for package in packages}
-    parameters = sum(p.numel() for p in task.potential.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in potential.parameters() if p.requires_grad)
     rounds = Rounds({"versions": versions, "parameters": parameters})
     count_loading(task, rounds)
     if settings["kind"] == "fit":
         task.objective = TickingObjective(**vars(task.objective), rounds=rounds)
-        fit(task, resume=False, console=None)
+        fit(task, potential, RunFolder(out), resume=False, console=None)
     keep_freed_memory()
-    trained = [p for p in task.potential.parameters() if p.requires_grad]
+    trained = [p for p in potential.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3, fused=True)
     for step in range(ENDLESS):
         rounds.tick()
-        loss, _ = task.objective(task.potential, task.tensors.batch(task.stream[step]))
+        loss, _ = task.objective(potential, task.tensors.batch(task.stream[step]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

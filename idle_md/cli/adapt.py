@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from idle_md.run_folder import RunFolder
+
 
 def adapt(
-    checkpoint: Annotated[Path, typer.Argument(help="Trained model: a best.ckpt.")],
+    checkpoint: Annotated[Path, typer.Argument(help=f"Trained model: a {RunFolder.BEST}.")],
     store: Annotated[str, typer.Argument(help="Data set with energies of the new fidelity.")],
     fidelity: Annotated[str, typer.Option(help="New fidelity, as the data set names it.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
@@ -28,5 +30,5 @@ def adapt(
     console = Console()
     config = adapt_config(checkpoint, store, fidelity, out, base, labels, seed)
     run(config, console=console)
-    console.print(f"Errors on test data are in {out / 'metrics.json'}; next:")
-    console.print(f"  idle-md export {out / 'best.ckpt'} -o model.pt", highlight=False)
+    console.print(f"Errors on test data are in {RunFolder(out).metrics_file}; next:")
+    console.print(f"  idle-md export {RunFolder(out).best_checkpoint} -o model.pt", highlight=False)

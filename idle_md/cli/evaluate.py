@@ -17,9 +17,9 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from idle_md.train.errors import evaluate_file
+    from idle_md.train.errors import errors_of_file
 
-    errors = evaluate_file(model, data)
+    errors = errors_of_file(model, data)
     if as_json:
         typer.echo(json.dumps(errors, indent=2))
         return

@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
+from idle_md.run_folder import RunFolder
+
 
 def export(
     checkpoint: Annotated[
-        list[Path], typer.Argument(help="best.ckpt or run folder; several make a committee.")
+        list[Path],
+        typer.Argument(help=f"{RunFolder.BEST} or run folder; several make a committee."),
     ],
     fidelity: Annotated[
         str | None, typer.Option(help="Level whose head is kept; default: the run's target.")

@@ -15,9 +15,10 @@ def train(
         bool, typer.Option("--resume", help="Continue a stopped run exactly where it was saved.")
     ] = False,
 ) -> None:
-    """Train a potential or a committee; `out` ends with best.ckpt and metrics.json."""
+    """Train a potential or a committee; `out` ends with a checkpoint and its errors."""
     from rich.console import Console
 
+    from idle_md.run_folder import RunFolder
     from idle_md.train import diagnose, load_config, processes, train_ensemble
     from idle_md.train import train as run
 
@@ -28,8 +29,8 @@ def train(
         out = model = train_ensemble(settings, settings.ensemble, resume, console)
     else:
         out = run(settings, resume=resume, console=console)
-        model = out / "best.ckpt"
+        model = RunFolder(out).best_checkpoint
     if settings.diagnose:
         diagnose(settings, settings.diagnose, resume, console)
-    console.print(f"Errors on test data are in {out / 'metrics.json'}; next:")
+    console.print(f"Errors on test data are in {RunFolder(out).metrics_file}; next:")
     console.print(f"  idle-md export {model} -o model.pt", highlight=False)

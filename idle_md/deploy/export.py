@@ -1,6 +1,5 @@
 """From checkpoints of training runs to the file that is deployed."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from idle_md.deploy.committee import CommitteeCore, extract_committee
 from idle_md.deploy.core import DeployedCore, extract
 from idle_md.deploy.metadata import Metadata
 from idle_md.nn import load_checkpoint
-
-CHECKPOINT = "best.ckpt"
+from idle_md.run_folder import RunFolder, checkpoints_of, folder_of
 
 
 def export_checkpoint(
@@ -20,14 +18,14 @@ def export_checkpoint(
     """Export one fidelity of a checkpoint, or of several as one committee.
 
     Label counts and the level of theory come from the checkpoints, where these agree. Test errors
-    come from the ``metrics.json`` beside a checkpoint; a committee's from the one of the run folder
-    whose members it is made of.
+    come from the metrics of the run folder that holds a checkpoint; a committee's from the run
+    folder whose members it is made of.
 
     Parameters
     ----------
     checkpoint
-        One or several checkpoints. A run folder stands for its ``best.ckpt``, or for those of all
-        its subfolders ``member-0``, ``member-1``, ...
+        One or several checkpoints. A run folder stands for its best checkpoint, or for those of all
+        members of its committee.
     fidelity
         What is kept; None is the target of the run, of the first of several.
     path
@@ -72,31 +70,11 @@ def export_checkpoint(
         fidelity,
         _shared([training.get("levels", {}).get(fidelity) for training in trainings]),
         _shared([training.get("label_counts") for training in trainings]),
-        _test_errors(_metrics(checkpoints), fidelity),
+        _test_errors(folder_of(checkpoints), fidelity),
         trainings[0].get("delta_on"),
     )
     save(core, path, metadata)
     return metadata
-
-
-def checkpoints_of(entry: Path) -> list[Path]:
-    """Return a checkpoint, or that of a run folder, or those of its members."""
-    return _of_members(entry) or [entry / CHECKPOINT] if entry.is_dir() else [entry]
-
-
-def _of_members(folder: Path) -> list[Path]:
-    names = [entry.name.removeprefix("member-") for entry in folder.glob("member-*")]
-    numbers = sorted(int(name) for name in names if name.isdecimal())
-    return [folder / f"member-{k}" / CHECKPOINT for k in numbers]
-
-
-def _metrics(checkpoints: list[Path]) -> Path | None:
-    """Return the file with the errors of just these checkpoints together, if they are a run."""
-    if len(checkpoints) == 1:
-        return checkpoints[0].with_name("metrics.json")
-    folder = checkpoints[0].parent.parent
-    complete = sorted(checkpoints) == sorted(_of_members(folder))
-    return folder / "metrics.json" if complete else None
 
 
 def _check_differences(names: Sequence[str], trainings: Sequence[dict[str, Any]]) -> None:
@@ -115,9 +93,9 @@ def _shared(values: Sequence[Any]) -> Any:
     return values[0] if all(value == values[0] for value in values) else None
 
 
-def _test_errors(metrics: Path | None, fidelity: str) -> dict[str, dict[str, float | None]]:
-    if metrics is None or not metrics.is_file():
+def _test_errors(folder: RunFolder | None, fidelity: str) -> dict[str, dict[str, float | None]]:
+    if folder is None or not folder.is_finished:
         return {}
-    errors = json.loads(metrics.read_text())
+    errors = folder.read_metrics()
     roles = [role for role in ("test", "ood") if fidelity in errors.get(role, {})]
     return {role: errors[role][fidelity] for role in roles}

@@ -7,6 +7,7 @@ import torch
 
 from idle_md.files import replacing
 from idle_md.nn.potential import Potential
+from idle_md.run_folder import RunFolder
 
 FORMAT = 1
 
@@ -36,7 +37,7 @@ def load_checkpoint(path: Path | str) -> tuple[Potential, dict[str, Any]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: `idle-md train` writes best.ckpt")
+        raise FileNotFoundError(f"no checkpoint at {path}: `idle-md train` writes {RunFolder.BEST}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -46,7 +47,7 @@ def load_checkpoint(path: Path | str) -> tuple[Potential, dict[str, Any]]:
     if not isinstance(content, dict) or content.get("idle_md_checkpoint") != FORMAT:
         raise ValueError(
             f"{path} is not an idle_md checkpoint of format {FORMAT}: "
-            "give the best.ckpt of a run folder"
+            f"give the {RunFolder.BEST} of a run folder"
         )
     potential = Potential.from_hyperparameters(content["hyperparameters"])
     potential.to_precision(getattr(torch, content["dtype"]))

@@ -9,11 +9,11 @@ The name is that of the class' section of the configuration, and the package is 
 the name is asked for.
 """
 
-import difflib
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, cast
 
+from idle_md.configuration import nearest
 from idle_md.nn.backbone import Backbone, BackboneSection
 from idle_md.nn.gmnn.network import GMNN
 from idle_md.nn.hipnn.network import HIPNN
@@ -45,9 +45,8 @@ def backbone_class(name: str) -> type[Backbone]:
     for entry in entry_points(group=ENTRY_POINTS, name=name):
         return _checked(entry.load(), name, entry.value)
     names = backbone_names()
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)[0]
     raise ValueError(
-        f"unknown backbone {name!r}, did you mean {near!r}? There are "
+        f"unknown backbone {name!r}; {nearest(str(name), names)} There are "
         + ", ".join(map(repr, names))
         + "; others come with packages that have to be installed"
     )

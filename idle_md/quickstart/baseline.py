@@ -25,7 +25,7 @@ def low_level_baseline(config: TrainConfig, low: str, test: Store) -> tuple[Erro
         Geometries with labels of both levels.
     """
     task = build_task(config)
-    elements = task.potential.backbone.elements
+    elements = task.elements
     seen = np.union1d(task.splits["train"], task.splits["validation"])
     columns = [config.fidelities.index(fidelity) for fidelity in (low, config.target)]
     labels = task.tensors.energies[torch.from_numpy(seen)].numpy()[:, columns]

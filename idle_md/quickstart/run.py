@@ -21,9 +21,10 @@ from idle_md.files import replacing
 from idle_md.quickstart.baseline import low_level_baseline
 from idle_md.quickstart.page import render
 from idle_md.quickstart.trainings import learning_curves, train_side_by_side, training_seconds
+from idle_md.run_folder import RunFolder
 from idle_md.train import parse_config
 from idle_md.train.config import TrainConfig
-from idle_md.train.errors import Errors, Parity, evaluate_deployed
+from idle_md.train.errors import Errors, Parity, errors_of_deployed
 from idle_md.train.prediction import has_compiler
 
 DATA = "chno-mini"
@@ -125,7 +126,7 @@ def configuration(name: str, out: Path, minutes: float, labels: int, threads: in
 
 def _export(out: Path, name: str) -> DeployedModel:
     path = out / f"{name}.pt"
-    export_checkpoint(out / "trainings" / name / "best.ckpt", HIGH, path)
+    export_checkpoint(RunFolder(out / "trainings" / name).best_checkpoint, HIGH, path)
     return load_model(path)
 
 
@@ -137,7 +138,7 @@ def _evaluate(
     parity: dict[str, Parity] = {}
     for role in ("test", "ood"):
         part = store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
-        results = {name: evaluate_deployed(model, part) for name, model in models.items()}
+        results = {name: errors_of_deployed(model, part) for name, model in models.items()}
         results["low_level_baseline"] = low_level_baseline(config, LOW, part)
         errors[role] = {name: result[0] for name, result in results.items()}
         if role == "test":

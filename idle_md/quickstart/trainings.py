@@ -1,6 +1,5 @@
 """Several trainings at the same time, each in a process of its own."""
 
-import json
 import subprocess
 import sys
 import time
@@ -11,10 +10,9 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from idle_md.run_folder import RunFolder
 from idle_md.train.config import TrainConfig
 from idle_md.train.fit.callbacks import Row, read_log
-from idle_md.train.method import AdaptConfig
-from idle_md.train.run import pretrain_stage
 
 POLL_SECONDS = 2.0
 LINE_SECONDS = 30.0  # between lines of progress where the output is no terminal
@@ -24,7 +22,7 @@ LAST_LINES = 15
 def train_side_by_side(
     configs: dict[str, TrainConfig], console: Console
 ) -> dict[str, dict[str, Any]]:
-    """Run trainings concurrently and return the content of each ``metrics.json``, by name.
+    """Run trainings concurrently and return the metrics of each, by name.
 
     Raises
     ------
@@ -44,18 +42,18 @@ def train_side_by_side(
     finally:
         for process in processes.values():
             process.kill()
-    return {n: json.loads((c.out / "metrics.json").read_text()) for n, c in configs.items()}
+    return {name: RunFolder(config.out).read_metrics() for name, config in configs.items()}
 
 
 def fit_of(config: TrainConfig) -> TrainConfig:
     """Return the fit that a training spends its time on: its own, or the one it builds on."""
-    return pretrain_stage(config) if isinstance(config.method, AdaptConfig) else config
+    return config.method.pretraining(config) or config
 
 
 def learning_curves(configs: dict[str, TrainConfig]) -> dict[str, tuple[str, list[Row]]]:
-    """Return the fidelity that each training is judged by, and the rows of its ``log.csv``."""
+    """Return the fidelity that each training is judged by, and the rows of its log."""
     fits = {name: fit_of(config) for name, config in configs.items()}
-    return {name: (fit.target, read_log(fit.out / "log.csv")) for name, fit in fits.items()}
+    return {name: (fit.target, read_log(RunFolder(fit.out).log_file)) for name, fit in fits.items()}
 
 
 def training_seconds(configs: dict[str, TrainConfig]) -> dict[str, float]:
@@ -63,7 +61,7 @@ def training_seconds(configs: dict[str, TrainConfig]) -> dict[str, float]:
     found = {}
     for name, config in configs.items():
         folders = {config.out, fit_of(config).out}
-        metrics = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+        metrics = [RunFolder(folder).read_metrics() for folder in folders]
         found[name] = float(sum(each["train_seconds"] for each in metrics))
     return found
 
@@ -98,7 +96,7 @@ class _Display(Progress):
     def refresh_from_logs(self) -> None:
         for bar, config in self.configs.items():
             fit = fit_of(config)
-            rows = read_log(fit.out / "log.csv")
+            rows = read_log(RunFolder(fit.out).log_file)
             if rows:
                 share = rows[-1]["seconds"] / (60.0 * (config.budget.minutes or float("inf")))
                 energy = rows[-1][f"{fit.target}_energy_mae_mev"]

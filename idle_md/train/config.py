@@ -1,74 +1,88 @@
 """The training configuration: one YAML file, checked before anything runs."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, SerializeAsAny, TypeAdapter, field_validator, model_validator
 
-from idle_md.configuration import Positive, Section, Weight, parse_section, read_settings
+from idle_md.configuration import Count, Section, parse_section, read_settings
+from idle_md.data import GeometryTensors, Store
 from idle_md.nn import BackboneSection, PaiNN, backbone_class
-from idle_md.train.method import AdaptConfig, IdleConfig, Method
-from idle_md.train.sections import BudgetConfig
+from idle_md.run_folder import RunFolder
+from idle_md.train.methods.registry import method_named
+from idle_md.train.sections import (
+    BatchConfig,
+    BudgetConfig,
+    DataConfig,
+    LossConfig,
+    OptimizerConfig,
+)
+from idle_md.train.stages.base import Stage
 
 Label = Literal["energy", "forces"]
+BY_ONE_WORD = ("method", "backbone")  # sections that their name alone may stand for
 
 
-class SplitConfig(Section):
-    """How geometries are divided, over all fidelities at once; roles in the store come first."""
+class Method(Section, ABC):
+    """What is made of the labels of several fidelities: the ``method`` of a configuration.
 
-    by: Literal["geometry", "group"] = "geometry"
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    seed: int = 0
+    A method is told by its name, has its settings as fields, and says which network is trained on
+    which labels (:meth:`fidelities` and what follows) and in which steps (:meth:`stages`). One of
+    another package is found by an entry point of the group ``idle_md.methods``.
+    """
 
+    name: str
 
-class DataConfig(Section):
-    """Where labels come from and how many of them may be used."""
+    def check(self, config: "TrainConfig") -> None:
+        """Check what the rest of the configuration says.
 
-    store: str = Field(description="name of a shipped data set, .h5 store or .extxyz[.gz] file")
-    split: SplitConfig = SplitConfig()
-    budgets: dict[str, Annotated[int, Field(gt=0)]] = Field(
-        default={},
-        description="labelled geometries of a fidelity, training and validation together, drawn "
-        "evenly over the groups; without an entry all are used",
-    )
-    budget_validation: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.1, description="share of a budget that is kept for validation"
-    )
+        Raises
+        ------
+        ValueError
+            If it does not suit the method.
+        """
 
+    @abstractmethod
+    def fidelities(self, config: "TrainConfig") -> list[str]:
+        """Return the fidelities that one network is trained on, the target last."""
 
-class LossConfig(Section):
-    """Weights of one fidelity's labels in the loss."""
+    @abstractmethod
+    def stages(self, config: "TrainConfig", folder: RunFolder) -> list[Stage]:
+        """Return what is done one after the other in a run folder.
 
-    energy: Weight = 1.0
-    forces: Weight = 1.0
+        Raises
+        ------
+        ValueError
+            If the configuration lacks labels that a stage needs.
+        """
 
+    def pretraining(self, config: "TrainConfig") -> "TrainConfig | None":
+        """Return the training in a subfolder that the stages begin with, if they do."""
+        return None
 
-class BatchConfig(Section):
-    """Composition of a training batch."""
+    @property
+    def subtracted(self) -> str | None:
+        """Fidelity that is taken off the target's labels and runs live at inference, if any."""
+        return None
 
-    size: Annotated[int, Field(gt=0)] = 40
-    target_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.05, description="share of geometries with a target label, where others exist"
-    )
+    def labels(self, config: "TrainConfig", store: Store) -> Store:
+        """Return a store with the labels to learn."""
+        return store
 
+    def corrections(self, config: "TrainConfig", tensors: GeometryTensors) -> Mapping[str, str]:
+        """Return which fidelity's head is trained as a correction on which, ``{high: low}``."""
+        return {}
 
-class OptimizerConfig(Section):
-    """AdamW, its schedule and the averaging of weights."""
+    def pairs(self, config: "TrainConfig", tensors: GeometryTensors) -> Mapping[str, str]:
+        """Return whose energies are learned as differences where both are labelled, likewise."""
+        return {}
 
-    learning_rate: Positive = 2e-3
-    warmup_steps: Annotated[int, Field(ge=0)] = 100
-    schedule: Literal["cosine", "plateau"] = "cosine"
-    plateau_patience: Annotated[int, Field(gt=0)] = Field(
-        default=10, description="validations without improvement before the rate is halved"
-    )
-    correction_weight_decay: Weight = Field(
-        default=1.0, description="decoupled weight decay on correction heads alone"
-    )
-    gradient_clip: Positive = 10.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    def weight(self, config: "TrainConfig", fidelity: str) -> float:
+        """Return the factor on the loss of a fidelity."""
+        return 1.0
 
 
 class TrainConfig(Section):
@@ -78,7 +92,7 @@ class TrainConfig(Section):
     target: str = Field(description="fidelity that the exported model will have")
     labels: dict[str, list[Label]] = Field(description="which labels of which fidelity to use")
     data: DataConfig
-    method: Method = IdleConfig()
+    method: SerializeAsAny[Method] = Field(default="idle", validate_default=True)
     backbone: SerializeAsAny[BackboneSection] = PaiNN.Config()
     head_hidden: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
@@ -93,11 +107,11 @@ class TrainConfig(Section):
         default=0,
         description="seeds of a comparison with the target's labels alone afterwards; 0 for none",
     )
-    ensemble: Annotated[int, Field(gt=0)] = Field(
+    ensemble: Count = Field(
         default=1, description="members of a committee, trained with the seeds that follow `seed`"
     )
     seed: int = 0
-    threads: Annotated[int, Field(gt=0)] | None = Field(
+    threads: Count | None = Field(
         default=None, description="CPU threads; default: what PyTorch chooses"
     )
     compile: bool = Field(
@@ -108,19 +122,22 @@ class TrainConfig(Section):
 
     @field_validator("method", mode="before")
     @classmethod
-    def _method_by_one_word(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+    def _method_by_name(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        if not isinstance(value, dict):
+            return value
+        if "name" not in value:
+            raise ValueError("name is missing: say which method, such as `name: idle`")
+        return _of_kind(method_named(str(value["name"])), value)
 
     @field_validator("backbone", mode="before")
     @classmethod
-    def _section_of_its_name(cls, value: Any) -> Any:
+    def _backbone_by_name(cls, value: Any) -> Any:
         value = {"name": value} if isinstance(value, str) else value
         if not isinstance(value, dict):
             return value
         value = {"name": "painn", **value}
-        name = value["name"]
-        sections = TypeAdapter(dict[str, backbone_class(name).Config])  # type: ignore[misc]
-        return sections.validate_python({name: value})[name]  # errors have the name in their place
+        return _of_kind(backbone_class(value["name"]).Config, value)
 
     @field_validator("diagnose", mode="before")
     @classmethod
@@ -159,27 +176,13 @@ class TrainConfig(Section):
                 f"labels.{self.target} has no energy: without energies of the target its reference "
                 "energies are unknown; add `energy`"
             )
-        if isinstance(self.method, AdaptConfig):
-            self._check_adapt()
+        self.method.check(self)
         return self
-
-    def _check_adapt(self) -> None:
-        if "forces" in self.labels[self.target]:
-            raise ValueError(
-                f"method adapt is fitted to energies alone: set `{self.target}: [energy]`, or use "
-                "idle or transfer, which take forces"
-            )
-        if self.diagnose:
-            raise ValueError("diagnose compares validation errors, and adapt has none: remove it")
 
     @property
     def fidelities(self) -> list[str]:
         """Fidelities that one network is trained on, the target last."""
-        if isinstance(self.method, IdleConfig):
-            return [f for f in self.labels if f != self.target] + [self.target]
-        if isinstance(self.method, AdaptConfig) and self.method.source in self.labels:
-            return [self.method.source, self.target]
-        return [self.target]
+        return self.method.fidelities(self)
 
     @property
     def hidden_width(self) -> int:
@@ -189,6 +192,13 @@ class TrainConfig(Section):
     def loss_of(self, fidelity: str) -> LossConfig:
         """Return the loss weights of a fidelity."""
         return self.loss.get(fidelity, LossConfig())
+
+
+def _of_kind(kind: type[Section], settings: dict[str, Any]) -> Any:
+    """Return a section of that kind; what is wrong in it is told with its name."""
+    name = settings["name"]
+    sections = TypeAdapter(dict[str, kind])  # type: ignore[valid-type]
+    return sections.validate_python({name: settings})[name]
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -219,7 +229,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         child = content.setdefault(parent, {})
-        if isinstance(child, str) and parent in ("method", "backbone"):
+        if isinstance(child, str) and parent in BY_ONE_WORD:
             child = content[parent] = {"name": child}
         if not isinstance(child, dict):
             raise ValueError(f"override {override!r}: {parent!r} is not a section")

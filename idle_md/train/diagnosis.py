@@ -1,8 +1,6 @@
 """Is the low level helping? The same training with and without it, over several seeds."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +8,12 @@ from pydantic import BaseModel
 from rich.console import Console
 from scipy.special import stdtrit
 
-from idle_md.files import replacing
 from idle_md.nn import load_checkpoint
+from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
-from idle_md.train.method import SingleConfig
-from idle_md.train.run import train
+from idle_md.train.methods.single import Single
+from idle_md.train.run import train_unless_finished
 
 CONFIDENCE = 0.95
 
@@ -45,13 +43,13 @@ class Diagnosis(BaseModel):
 
 def control(config: TrainConfig) -> TrainConfig:
     """Return the single-fidelity control of a training: same labels of the target, same budget."""
-    return config.model_copy(update={"method": SingleConfig()})
+    return config.model_copy(update={"method": Single()})
 
 
 def diagnose(config: TrainConfig, seeds: int, resume: bool, console: Console | None) -> Diagnosis:
-    """Train with and without the low level and write ``diagnosis.json`` to the run folder.
+    """Train with and without the low level and write the diagnosis to the run folder.
 
-    Every training has a subfolder of ``diagnosis`` of its own; finished ones are not repeated.
+    Every training has a subfolder of its own; finished ones are not repeated.
 
     Parameters
     ----------
@@ -69,30 +67,24 @@ def diagnose(config: TrainConfig, seeds: int, resume: bool, console: Console | N
     ValueError
         If the method uses the target alone, so that there is nothing to compare.
     """
-    if isinstance(config.method, SingleConfig):
+    if config.method == Single():
         raise ValueError("diagnose compares a method with `single`: choose another method")
     processes.join()
+    folder = RunFolder(config.out)
     numbers = [config.seed + k for k in range(seeds)]
     scores: dict[str, list[float]] = {"with": [], "without": []}
     for seed in numbers:
         for name, variant in (("with", config), ("without", control(config))):
-            out = config.out / "diagnosis" / f"{name}-{seed}"
+            out = folder.comparison(name, seed).path
             alone = {"out": out, "seed": seed, "diagnose": 0, "ensemble": 1}
-            one = variant.model_copy(update=alone)
-            if not processes.by_first((out / "metrics.json").is_file):
-                begun = resume and processes.by_first((out / "config.yaml").is_file)
-                train(one, resume=begun, console=console)
-            scores[name].append(load_checkpoint(out / "best.ckpt")[1]["validation"]["score"])
+            one = train_unless_finished(variant.model_copy(update=alone), console, resume)
+            _, about = load_checkpoint(one.best_checkpoint)
+            scores[name].append(about["validation"]["score"])
     diagnosis = judge(numbers, scores["with"], scores["without"])
-    processes.by_first(lambda: _write(diagnosis, config.out / "diagnosis.json"))
+    processes.by_first(lambda: folder.write_diagnosis(diagnosis.model_dump()))
     if console is not None:
         console.print(str(diagnosis))
     return diagnosis
-
-
-def _write(diagnosis: Diagnosis, path: Path) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(diagnosis.model_dump(), indent=2))
 
 
 def judge(seeds: list[int], with_low_level: list[float], without: list[float]) -> Diagnosis:

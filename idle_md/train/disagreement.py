@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from idle_md.data import GeometryTensors, Labels, Store
-from idle_md.deploy.export import checkpoints_of
 from idle_md.nn import Potential, load_checkpoint
-from idle_md.train.errors import potential_predictor, predict_all
+from idle_md.run_folder import checkpoints_of
+from idle_md.train.prediction import potential_predictor, predict_all
 
 Scores = npt.NDArray[np.float64]
 

@@ -8,18 +8,19 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from idle_md.data import Batch, GeometryTensors, Store, load
+from idle_md.data import GeometryTensors, Store, load
+from idle_md.data.difference import difference
 from idle_md.deploy import DeployedModel
 from idle_md.deploy import load as load_model
 from idle_md.elements import symbols
 from idle_md.nn import Potential, load_checkpoint
-from idle_md.train.delta import explicit_difference
-from idle_md.train.loss import predict
-
-Predictor = Callable[[Batch], tuple[Tensor, Tensor]]
-CHUNK = 64  # geometries evaluated at a time
+from idle_md.train.prediction import (
+    Predictor,
+    deployed_predictor,
+    potential_predictor,
+    predict_all,
+)
 
 
 class Errors(TypedDict):
@@ -42,47 +43,6 @@ class Parity(TypedDict):
     force: npt.NDArray[np.float64]
 
 
-def potential_predictor(potential: Potential, fidelity: str) -> Predictor:
-    """Return a function giving total energies (B,) in eV and forces (N, 3) in eV/angstrom."""
-    column = potential.column(fidelity)
-
-    def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
-        prediction = predict(potential, batch, [column])
-        reference = potential.reference_energies[batch.species, column]
-        energies = prediction.energies[:, column].detach().double()
-        return energies.index_add(0, batch.graph_index, reference), prediction.forces[column]
-
-    return energies_and_forces
-
-
-def deployed_predictor(model: DeployedModel) -> Predictor:
-    """Return the same function for an exported model."""
-
-    def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
-        atomic, gradient = model.core(
-            batch.species, batch.edge_index, batch.edge_vectors, len(batch.species)
-        )
-        energies = atomic.new_zeros(batch.n_graphs).index_add(0, batch.graph_index, atomic)
-        centre, neighbor = batch.edge_index
-        forces = gradient.new_zeros((len(batch.species), 3)).index_add(0, centre, gradient)
-        return energies, forces.index_add(0, neighbor, -gradient)
-
-    return energies_and_forces
-
-
-def predict_all(
-    predictor: Predictor, tensors: GeometryTensors, indices: Tensor | None = None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return energies (G,) and forces (A, 3) of geometries by index, all by default."""
-    energies, forces = [], []
-    chosen = torch.arange(len(tensors)) if indices is None else indices
-    for chunk in chosen.split(CHUNK):
-        energy, force = predictor(tensors.batch(chunk))
-        energies.append(energy.numpy())
-        forces.append(force.double().numpy())
-    return np.concatenate(energies), np.concatenate(forces)
-
-
 def relative(
     energies: npt.NDArray[np.float64], groups: npt.NDArray[np.str_]
 ) -> npt.NDArray[np.float64]:
@@ -91,7 +51,7 @@ def relative(
     return energies - (np.bincount(members, energies) / np.bincount(members))[members]
 
 
-def evaluate(
+def errors_of_predictor(
     predictor: Predictor, store: Store, fidelity: str, cutoff: float, dtype: torch.dtype
 ) -> tuple[Errors, Parity]:
     """Return a model's errors on a store, and the numbers that they come from.
@@ -99,7 +59,7 @@ def evaluate(
     Parameters
     ----------
     predictor
-        Of :func:`potential_predictor` or :func:`deployed_predictor`.
+        Gives energies and forces of a model.
     store
         Geometries and labels to compare with.
     fidelity
@@ -116,8 +76,8 @@ def evaluate(
     return compare(part, fidelity, energies, forces)
 
 
-def evaluate_potential(potential: Potential, store: Store, fidelity: str) -> tuple[Errors, Parity]:
-    """Return the errors of one head of a training model, see :func:`evaluate`.
+def errors_of_potential(potential: Potential, store: Store, fidelity: str) -> tuple[Errors, Parity]:
+    """Return the errors of one head of a training model, see :func:`errors_of_predictor`.
 
     A fidelity that was trained on forces alone has errors of forces alone.
     """
@@ -125,7 +85,7 @@ def evaluate_potential(potential: Potential, store: Store, fidelity: str) -> tup
     if not potential.has_energies(fidelity):
         store = _without_energies(store, fidelity)
     predictor = potential_predictor(potential, fidelity)
-    return evaluate(predictor, store, fidelity, potential.backbone.cutoff, dtype)
+    return errors_of_predictor(predictor, store, fidelity, potential.backbone.cutoff, dtype)
 
 
 def _without_energies(store: Store, fidelity: str) -> Store:
@@ -134,11 +94,12 @@ def _without_energies(store: Store, fidelity: str) -> Store:
     return replace(store, labels={**store.labels, fidelity: hidden})
 
 
-def evaluate_deployed(model: DeployedModel, store: Store) -> tuple[Errors, Parity]:
-    """Return the errors of an exported model, see :func:`evaluate`."""
+def errors_of_deployed(model: DeployedModel, store: Store) -> tuple[Errors, Parity]:
+    """Return the errors of an exported model, see :func:`errors_of_predictor`."""
     about = model.metadata
     dtype = getattr(torch, about.dtype)
-    return evaluate(deployed_predictor(model), store, about.fidelity, about.cutoff_angstrom, dtype)
+    predictor, cutoff = deployed_predictor(model), about.cutoff_angstrom
+    return errors_of_predictor(predictor, store, about.fidelity, cutoff, dtype)
 
 
 def held_out_errors(
@@ -154,7 +115,7 @@ def held_out_errors(
     store, splits
         Geometries, and the indices of the roles ``test`` and ``ood``, if there are any.
     fidelities
-        Levels of theory to evaluate.
+        Levels of theory to compare.
     errors
         Gives those of one fidelity on a store.
     """
@@ -203,13 +164,13 @@ def compare(
     return errors, parity
 
 
-def evaluate_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors]]:
+def errors_of_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors]]:
     """Return the errors of a checkpoint or exported model on a data set, by role and fidelity.
 
     Parameters
     ----------
     path
-        A checkpoint (``.ckpt``), all of whose heads are evaluated, or an exported model.
+        A checkpoint (``.ckpt``), all of whose heads are compared, or an exported model.
     source
         Name of a shipped data set, or a file, see :func:`idle_md.data.load`. Geometries without a
         role are reported under ``all``.
@@ -223,17 +184,17 @@ def evaluate_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors]
     if path.suffix == ".ckpt":
         potential, about = load_checkpoint(path)
         if about.get("delta_on"):
-            store = explicit_difference(store, about["target"], about["delta_on"])
+            store = difference(store, about["target"], about["delta_on"])
         fidelities, elements = potential.fidelities, potential.backbone.elements
 
         def errors(part: Store, fidelity: str) -> Errors:
-            return evaluate_potential(potential, part, fidelity)[0]
+            return errors_of_potential(potential, part, fidelity)[0]
     else:
         model = load_model(path)
         fidelities, elements = [model.metadata.fidelity], model.metadata.elements
 
         def errors(part: Store, fidelity: str) -> Errors:
-            return evaluate_deployed(model, part)[0]
+            return errors_of_deployed(model, part)[0]
 
     shared = [f for f in fidelities if f in store.fidelities]
     if not shared:

@@ -1,6 +1,6 @@
-"""Masked multi-fidelity loss, and the energies and forces it compares."""
+"""Masked multi-fidelity loss of energies and forces."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,67 +8,19 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from idle_md.data import Batch
+from idle_md.edge_contract import sum_by_system
 from idle_md.nn import Potential
 from idle_md.train import processes
-from idle_md.train.prediction import compiled_gradients, gradients
+from idle_md.train.prediction import predict
 
 ENERGY_DELTA = 0.05  # eV / sqrt(atom): below it the loss is quadratic, above it linear
 FORCE_DELTA = 0.1  # eV / angstrom
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Residual energies (B, n_fidelities) in eV above the reference energies, and forces.
-
-    ``forces`` (N, 3) in eV/angstrom by output column, for the columns that were asked for.
-    """
-
-    energies: Tensor
-    forces: dict[int, Tensor]
-
-
-def predict(
-    potential: Potential,
-    batch: Batch,
-    force_columns: Sequence[int],
-    create_graph: bool = False,
-    compiled: bool = False,
-) -> Prediction:
-    """Return residual energies of every fidelity and forces of some.
-
-    Parameters
-    ----------
-    potential
-        The model.
-    batch
-        Geometries, on the model's device and in its precision.
-    force_columns
-        Output columns whose forces are wanted.
-    create_graph
-        Whether the forces will be differentiated again.
-    compiled
-        Whether to compile the model; the result can be differentiated either way.
-    """
-    columns = tuple(force_columns)
-    graph = potential, batch.species, batch.edge_index, batch.edge_vectors, columns
-    atomic, found = compiled_gradients()(*graph) if compiled else gradients(*graph, create_graph)
-    energies = atomic.new_zeros((batch.n_graphs, atomic.shape[1]))
-    energies = energies.index_add(0, batch.graph_index, atomic)
-    centre, neighbor = batch.edge_index
-    forces = {
-        column: torch.zeros_like(batch.positions)
-        .index_add(0, centre, gradient)
-        .index_add(0, neighbor, gradient, alpha=-1)
-        for column, gradient in zip(columns, found, strict=True)
-    }
-    return Prediction(energies, forces)
-
-
 def residual_energies(potential: Potential, batch: Batch) -> Tensor:
     """Return label energies (B, n_fidelities) less the reference energies, NaN where missing."""
     reference = potential.reference_energies[batch.species]
-    total = reference.new_zeros((batch.n_graphs, reference.shape[1]))
-    total = total.index_add(0, batch.graph_index, reference)
+    total = sum_by_system(reference, batch.graph_index, batch.n_graphs)
     return (batch.energies - total).to(batch.positions.dtype)
 
 
@@ -113,17 +65,18 @@ class Objective:
         columns = self.force_columns(batch)
         prediction = predict(potential, batch, columns, create_graph, self.compiled)
         labels = residual_energies(potential, batch)
+        energies = prediction.energies.to(labels.dtype)
         n_atoms = torch.bincount(batch.graph_index, minlength=batch.n_graphs)
         root = n_atoms.to(labels.dtype).sqrt()
         energy_share, force_share = label_shares(batch)
         parts = {}
         for column, (energy_weight, force_weight) in self.weights.items():
-            energy, label = self._compared(prediction.energies, labels, column)
+            energy, label = self._compared(energies, labels, column)
             huber = masked_huber(energy / root, label / root, ENERGY_DELTA)
             part = energy_weight * energy_share[column] * huber
             if column in prediction.forces:
-                forces, force_labels = prediction.forces[column], batch.forces[:, column]
-                huber = masked_huber(forces, force_labels, FORCE_DELTA)
+                forces = prediction.forces[column].to(labels.dtype)
+                huber = masked_huber(forces, batch.forces[:, column], FORCE_DELTA)
                 part = part + force_weight * force_share[column] * huber
             parts[column] = part
         return torch.stack(list(parts.values())).sum(), parts

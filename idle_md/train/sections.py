@@ -1,8 +1,66 @@
-"""What all parts of the configuration share."""
+"""Sections of the configuration, all but those of the backbone and the method."""
+
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from idle_md.configuration import Count, Positive, Section
+from idle_md.configuration import Count, Positive, Section, Share, Weight
+
+
+class SplitConfig(Section):
+    """How geometries are divided, over all fidelities at once; roles in the store come first."""
+
+    by: Literal["geometry", "group"] = "geometry"
+    validation: Share = 0.05
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: int = 0
+
+
+class DataConfig(Section):
+    """Where labels come from and how many of them may be used."""
+
+    store: str = Field(description="name of a shipped data set, .h5 store or .extxyz[.gz] file")
+    split: SplitConfig = SplitConfig()
+    budgets: dict[str, Count] = Field(
+        default={},
+        description="labelled geometries of a fidelity, training and validation together, drawn "
+        "evenly over the groups; without an entry all are used",
+    )
+    budget_validation: Share = Field(
+        default=0.1, description="share of a budget that is kept for validation"
+    )
+
+
+class LossConfig(Section):
+    """Weights of one fidelity's labels in the loss."""
+
+    energy: Weight = 1.0
+    forces: Weight = 1.0
+
+
+class BatchConfig(Section):
+    """Composition of a training batch."""
+
+    size: Count = 40
+    target_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.05, description="share of geometries with a target label, where others exist"
+    )
+
+
+class OptimizerConfig(Section):
+    """AdamW, its schedule and the averaging of weights."""
+
+    learning_rate: Positive = 2e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    plateau_patience: Count = Field(
+        default=10, description="validations without improvement before the rate is halved"
+    )
+    correction_weight_decay: Weight = Field(
+        default=1.0, description="decoupled weight decay on correction heads alone"
+    )
+    gradient_clip: Positive = 10.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
 
 
 class BudgetConfig(Section):
@@ -17,3 +75,21 @@ class BudgetConfig(Section):
     max_validation: Count = Field(
         default=200, description="validation geometries of other fidelities that are evaluated"
     )
+
+
+class FinetuneConfig(Section):
+    """Training on the target alone that starts from a trained model."""
+
+    head: Literal["copy", "new"] = Field(
+        default="copy", description="the new head starts as a copy of the old one, or afresh"
+    )
+    rates: dict[str, Weight] = Field(
+        default={},
+        description="factor on the learning rate by parameter group (embedding, interaction_1, "
+        "..., readout, scale_shift); 0 freezes it; 1 for groups that are not named, but 0 for "
+        "scale_shift",
+    )
+    reset: list[str] = Field(default=[], description="parameter groups to initialise again")
+    learning_rate: Positive = 2e-4
+    batch_size: Count = 16
+    budget: BudgetConfig = BudgetConfig(steps=2000, validate_every=50, early_stopping=20)

@@ -1,43 +1,39 @@
-"""From a configuration to what a fit needs: labels, splits, reference energies, a model."""
+"""From a configuration to what a fit needs: labels, splits, a loss, the order of batches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from idle_md.data import GeometryTensors, Store, draw_labels, load, split
-from idle_md.nn import Potential
 from idle_md.train.batches import BatchStream, Indices
 from idle_md.train.config import Label, TrainConfig
-from idle_md.train.delta import explicit_difference
-from idle_md.train.initialisation import build_potential, has_energies, has_forces, low_level
 from idle_md.train.loss import Objective
-from idle_md.train.method import DeltaConfig, IdleConfig
 
 
 @dataclass
 class Task:
-    """A model and the labels it may see.
+    """The labels that a model may see, and what is to be made of them.
 
     ``splits`` are indices into ``store``; ``tensors`` holds only the labels that the configuration
     allows in training and validation, while ``store`` keeps them all for the final evaluation.
-    ``rates`` are factors on the learning rate by parameter group, 1 where not named.
+    ``elements`` are the atomic numbers of the training split, sorted.
     """
 
     config: TrainConfig
     store: Store
     tensors: GeometryTensors
     splits: dict[str, Indices]
-    potential: Potential
+    elements: list[int]
     objective: Objective
     stream: BatchStream
     label_counts: dict[str, dict[str, dict[str, int]]]
-    rates: dict[str, float] = field(default_factory=dict)
 
 
 def build_task(config: TrainConfig) -> Task:
-    """Load the data, draw the budgets, fit reference energies and initialise the model.
+    """Load the data and draw the budgets.
 
     Raises
     ------
@@ -50,15 +46,13 @@ def build_task(config: TrainConfig) -> Task:
     allowed = allowed_labels(config, store, splits)
     tensors = GeometryTensors(store, config.backbone.cutoff, config.fidelities)
     _mask(config, tensors, allowed)
-    torch.manual_seed(config.seed)
-    potential = build_potential(config, store, splits["train"], tensors)
     return Task(
         config=config,
         store=store,
         tensors=tensors,
         splits=splits,
-        potential=potential,
-        objective=build_objective(config, potential, tensors),
+        elements=sorted(int(z) for z in np.unique(store.select(splits["train"]).numbers)),
+        objective=build_objective(config, tensors),
         stream=_build_stream(config, tensors, splits["train"]),
         label_counts=_count_labels(config, tensors, splits),
     )
@@ -66,10 +60,7 @@ def build_task(config: TrainConfig) -> Task:
 
 def load_store(config: TrainConfig) -> Store:
     """Return the data set of a configuration, with the labels that its method learns."""
-    store = load(config.data.store)
-    if isinstance(config.method, DeltaConfig):
-        store = explicit_difference(store, config.target, config.method.low_level)
-    return store
+    return config.method.labels(config, load(config.data.store))
 
 
 def _check_labels(config: TrainConfig, store: Store) -> None:
@@ -120,27 +111,17 @@ def _mask(
             tensors.forces[atoms, column] = torch.nan
 
 
-def build_objective(
-    config: TrainConfig, potential: Potential, tensors: GeometryTensors
-) -> Objective:
+def build_objective(config: TrainConfig, tensors: GeometryTensors) -> Objective:
     """Return the loss of a configuration."""
-    weights, paired = {}, {}
-    for column, fidelity in enumerate(config.fidelities):
+    weights, names = {}, config.fidelities
+    for column, fidelity in enumerate(names):
         loss = config.loss_of(fidelity)
         forces = loss.forces if "forces" in config.labels[fidelity] else 0.0
-        factor = 1.0 if fidelity == config.target else _low_level_weight(config)
+        factor = config.method.weight(config, fidelity)
         weights[column] = (factor * loss.energy, factor * forces)
-    base = low_level(config, tensors)
-    if base is not None and isinstance(config.method, IdleConfig) and config.method.paired:
-        paired[potential.column(config.target)] = potential.column(base)
+    pairs = config.method.pairs(config, tensors)
+    paired = {names.index(high): names.index(low) for high, low in pairs.items()}
     return Objective(weights, paired, config.compile)
-
-
-def _low_level_weight(config: TrainConfig) -> float:
-    weight = config.method.low_level_weight if isinstance(config.method, IdleConfig) else 1.0
-    if weight == "auto":
-        raise ValueError("method.low_level_weight is auto: only `train` can choose it")
-    return weight
 
 
 def _build_stream(config: TrainConfig, tensors: GeometryTensors, train: Indices) -> BatchStream:
@@ -153,6 +134,16 @@ def _build_stream(config: TrainConfig, tensors: GeometryTensors, train: Indices)
         target_share=config.batch.target_share,
         seed=config.seed,
     )
+
+
+def has_energies(tensors: GeometryTensors) -> Tensor:
+    """Return which geometries have an energy of which fidelity (G, n_fidelities)."""
+    return ~torch.isnan(tensors.energies)
+
+
+def has_forces(tensors: GeometryTensors) -> Tensor:
+    """Return which geometries have forces of which fidelity (G, n_fidelities)."""
+    return ~torch.isnan(tensors.forces[tensors.offsets[:-1], :, 0])
 
 
 def labelled_geometries(tensors: GeometryTensors) -> npt.NDArray[np.bool_]:

@@ -39,10 +39,10 @@ def test_report_says_what_was_used(report: dict[str, Any]) -> None:
 
 
 def test_errors_are_those_of_the_exported_models(folder: Path, report: dict[str, Any]) -> None:
-    from idle_md.train.errors import evaluate_file
+    from idle_md.train.errors import errors_of_file
 
     for name in ("single", "idle"):
-        found = evaluate_file(folder / f"{name}.pt", "chno-mini")
+        found = errors_of_file(folder / f"{name}.pt", "chno-mini")
         for key, value in found["test"]["wb97x"].items():
             assert report[name][key] == pytest.approx(value)
         assert report[name]["n_energies"] == 180

@@ -9,7 +9,7 @@ from idle_md.deploy import export_checkpoint, load
 from idle_md.nn import BACKBONES, load_checkpoint
 from idle_md.nn.parameter_groups import parameter_groups
 from idle_md.train import parse_config, train
-from idle_md.train.errors import evaluate_file
+from idle_md.train.errors import errors_of_file
 from idle_md.train.fit.callbacks import read_log
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -35,8 +35,8 @@ def test_training_lowers_the_errors_and_the_export_has_them(settings, tmp_path, 
         update={"content_sha256": load(tmp_path / "model.pt").metadata.content_sha256}
     )
     store = settings["data"]["store"]
-    expected = evaluate_file(run / "best.ckpt", store)["test"]["wb97x"]
-    found = evaluate_file(tmp_path / "model.pt", store)["test"]["wb97x"]
+    expected = errors_of_file(run / "best.ckpt", store)["test"]["wb97x"]
+    found = errors_of_file(tmp_path / "model.pt", store)["test"]["wb97x"]
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=1e-3), key
 

@@ -6,7 +6,7 @@ import pytest
 from idle_md.data import GeometryTensors, load
 from idle_md.nn import load_checkpoint, save_checkpoint
 from idle_md.train import disagreement
-from idle_md.train.errors import potential_predictor, predict_all
+from idle_md.train.prediction import potential_predictor, predict_all
 
 
 @pytest.fixture(scope="module")

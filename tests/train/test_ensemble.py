@@ -13,7 +13,7 @@ from idle_md.cli.main import app
 from idle_md.deploy import export_checkpoint, load
 from idle_md.nn import load_checkpoint
 from idle_md.train import parse_config, train, train_ensemble
-from idle_md.train.errors import evaluate_file
+from idle_md.train.errors import errors_of_file
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_committee_is_trained_evaluated_and_exported(quick: dict[str, Any], tmp_
 
     metadata = export_checkpoint(run, None, tmp_path / "model.pt")
     assert (metadata.members, metadata.test_errors["test"]) == (3, found["test"]["wb97x"])
-    deployed = evaluate_file(tmp_path / "model.pt", config.data.store)
+    deployed = errors_of_file(tmp_path / "model.pt", config.data.store)
     assert deployed["test"]["wb97x"] == pytest.approx(found["test"]["wb97x"], rel=1e-3)
     assert load(tmp_path / "model.pt").metadata.label_counts == found["label_counts"]
     for key in ("energy_mae_mev", "force_mae_mev_per_angstrom"):

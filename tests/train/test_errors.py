@@ -7,7 +7,7 @@ import pytest
 from idle_md.data import Store
 from idle_md.deploy import export_checkpoint
 from idle_md.train import parse_config, train
-from idle_md.train.errors import compare, evaluate_file, relative
+from idle_md.train.errors import compare, errors_of_file, relative
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_checkpoint_and_exported_model_have_the_same_errors(
     run = train(parse_config(settings))
     export_checkpoint(run / "best.ckpt", "wb97x", tmp_path / "model.pt")
     source = settings["data"]["store"]
-    by_head = evaluate_file(run / "best.ckpt", source)
-    exported = evaluate_file(tmp_path / "model.pt", source)
+    by_head = errors_of_file(run / "best.ckpt", source)
+    exported = errors_of_file(tmp_path / "model.pt", source)
     assert set(by_head["test"]) == {"gfn2", "wb97x"}
     assert set(exported) == {"train", "test"}
     for role in exported:
@@ -74,9 +74,9 @@ def test_data_the_model_cannot_be_compared_with(settings: dict[str, Any], tmp_pa
     del store.manifest.levels["wb97x"]
     store.write(tmp_path / "other.h5")
     with pytest.raises(ValueError, match=r"labels of .*gfn2.*predicts wb97x"):
-        evaluate_file(run / "best.ckpt", tmp_path / "other.h5")
+        errors_of_file(run / "best.ckpt", tmp_path / "other.h5")
     store = Store.read(settings["data"]["store"])
     store.numbers[store.numbers == 8] = 16
     store.write(tmp_path / "sulfur.h5")
     with pytest.raises(ValueError, match=r"elements that .* does not know: S"):
-        evaluate_file(run / "best.ckpt", tmp_path / "sulfur.h5")
+        errors_of_file(run / "best.ckpt", tmp_path / "sulfur.h5")

@@ -6,17 +6,25 @@ import torch
 from torch.nn.functional import huber_loss
 
 from idle_md.data import Batch
+from idle_md.nn import Potential
 from idle_md.train import parse_config
-from idle_md.train.loss import ENERGY_DELTA, FORCE_DELTA, Objective, predict
+from idle_md.train.loss import ENERGY_DELTA, FORCE_DELTA, Objective
+from idle_md.train.prediction import predict
+from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import Task, build_task
 
 
 @pytest.fixture
 def task(settings: dict[str, Any]) -> Task:
-    task = build_task(parse_config(settings))
-    output = task.potential.heads.output["wb97x"]
+    return build_task(parse_config(settings))
+
+
+@pytest.fixture
+def potential(task: Task) -> Potential:
+    potential = untrained_potential(task)
+    output = potential.heads.output["wb97x"]
     torch.nn.init.normal_(output.weight, std=0.3)  # a correction that is not zero
-    return task
+    return potential
 
 
 @pytest.fixture
@@ -24,9 +32,9 @@ def batch(task: Task) -> Batch:
     return task.tensors.batch(task.stream[0])
 
 
-def test_loss_equals_a_loop_over_labels(task: Task, batch: Batch) -> None:
-    prediction = predict(task.potential, batch, [0])
-    reference = task.potential.reference_energies
+def test_loss_equals_a_loop_over_labels(task: Task, potential: Potential, batch: Batch) -> None:
+    prediction = predict(potential, batch, [0])
+    reference = potential.reference_energies
     parts = {0: [], 1: []}
     for g in range(batch.n_graphs):
         atoms = batch.graph_index == g
@@ -41,42 +49,46 @@ def test_loss_equals_a_loop_over_labels(task: Task, batch: Batch) -> None:
         for e in parts.values()
     ]
     assert len(parts[1]) == task.stream.n_target < batch.n_graphs
-    loss, by_column = task.objective(task.potential, batch)
+    loss, by_column = task.objective(potential, batch)
     assert by_column[0].item() == pytest.approx((expected[0] + forces).item(), rel=1e-4)
     assert by_column[1].item() == pytest.approx(expected[1].item(), rel=1e-4)
     assert loss.item() == pytest.approx(sum(p.item() for p in by_column.values()), rel=1e-6)
 
 
-def test_missing_labels_leave_gradients_finite_and_untouched(task: Task, batch: Batch) -> None:
+def test_missing_labels_leave_gradients_finite_and_untouched(
+    task: Task, potential: Potential, batch: Batch
+) -> None:
     batch.energies[:, 1] = torch.nan
-    loss, parts = task.objective(task.potential, batch)
+    loss, parts = task.objective(potential, batch)
     assert parts[1].item() == 0.0
     loss.backward()
-    for name, parameter in task.potential.named_parameters():
+    for name, parameter in potential.named_parameters():
         if parameter.grad is not None:
             assert torch.isfinite(parameter.grad).all(), name
-    assert task.potential.heads.output["wb97x"].weight.grad.abs().max() == 0
+    assert potential.heads.output["wb97x"].weight.grad.abs().max() == 0
 
 
-def test_no_label_at_all_costs_nothing(task: Task, batch: Batch) -> None:
+def test_no_label_at_all_costs_nothing(task: Task, potential: Potential, batch: Batch) -> None:
     batch.energies[:] = torch.nan
     batch.forces[:] = torch.nan
-    loss, _ = task.objective(task.potential, batch)
+    loss, _ = task.objective(potential, batch)
     assert loss.item() == 0.0
 
 
-def test_unpaired_loss_uses_the_target_itself(task: Task, batch: Batch) -> None:
+def test_unpaired_loss_uses_the_target_itself(
+    task: Task, potential: Potential, batch: Batch
+) -> None:
     plain = Objective(task.objective.weights, paired={})
-    _, paired_parts = task.objective(task.potential, batch)
-    _, parts = plain(task.potential, batch)
+    _, paired_parts = task.objective(potential, batch)
+    _, parts = plain(potential, batch)
     assert parts[0].item() == pytest.approx(paired_parts[0].item())
     assert parts[1].item() != pytest.approx(paired_parts[1].item(), rel=1e-3)
     batch.energies[:, 0] = torch.nan  # nothing to pair with: both are the same
-    assert task.objective(task.potential, batch)[1][1].item() == pytest.approx(parts[1].item())
+    assert task.objective(potential, batch)[1][1].item() == pytest.approx(parts[1].item())
 
 
-def test_forces_are_the_energy_gradient(task: Task, batch: Batch) -> None:
-    potential = task.potential.to_precision(torch.float64)
+def test_forces_are_the_energy_gradient(task: Task, potential: Potential, batch: Batch) -> None:
+    potential = potential.to_precision(torch.float64)
     batch = batch.to("cpu", torch.float64)
     forces = predict(potential, batch, [0, 1]).forces
     step = 1e-4

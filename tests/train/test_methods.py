@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from idle_md.data import Store
-from idle_md.nn import load_checkpoint
+from idle_md.data.difference import difference
+from idle_md.nn import Potential, load_checkpoint
 from idle_md.nn.parameter_groups import parameter_groups
 from idle_md.train import parse_config, train
-from idle_md.train.delta import explicit_difference
-from idle_md.train.errors import evaluate_file, potential_predictor, predict_all
-from idle_md.train.finetune import start_finetuning
-from idle_md.train.method import FinetuneConfig, TransferConfig
-from idle_md.train.run import finetune_stage
+from idle_md.train.errors import errors_of_file
+from idle_md.train.methods.parts import on_target
+from idle_md.train.prediction import potential_predictor, predict_all
+from idle_md.train.sections import FinetuneConfig
+from idle_md.train.stages.finetune import finetuning_start, parameter_rates
 from idle_md.train.task import Task, build_task
 
 FINETUNE = {"budget": {"steps": 40, "validate_every": 10}, "learning_rate": 1e-3}
@@ -27,26 +28,25 @@ def transfer(settings: dict[str, Any], **finetune: Any) -> dict[str, Any]:
     return {**settings, "method": method}
 
 
-def started(settings: dict[str, Any], pretrained: Path, **finetune: Any) -> Task:
+def started(
+    settings: dict[str, Any], pretrained: Path, **finetune: Any
+) -> tuple[Task, Potential, dict[str, float]]:
     config = parse_config(transfer(settings, **finetune))
-    assert isinstance(config.method, TransferConfig)
-    task = build_task(finetune_stage(config, config.method.finetune))
+    task = build_task(on_target(config, config.method.finetune))
     source, _ = load_checkpoint(pretrained)
-    start_finetuning(task, source, "gfn2", config.method.finetune)
-    return task
+    potential = finetuning_start(task, source, "gfn2", config.method.finetune)
+    return task, potential, parameter_rates(potential, config.method.finetune)
 
 
 def test_copied_head_starts_as_the_source_plus_a_shift(
     settings: dict[str, Any], pretrained: Path
 ) -> None:
-    task = started(settings, pretrained)
+    task, potential, _ = started(settings, pretrained)
     source, _ = load_checkpoint(pretrained)
-    energies, forces = predict_all(potential_predictor(task.potential, "wb97x"), task.tensors)
+    energies, forces = predict_all(potential_predictor(potential, "wb97x"), task.tensors)
     before, forces_before = predict_all(potential_predictor(source, "gfn2"), task.tensors)
     counts = task.store.element_counts(source.backbone.elements)
-    shift = (task.potential.reference_energies - source.reference_energies)[
-        source.backbone.elements, 0
-    ]
+    shift = (potential.reference_energies - source.reference_energies)[source.backbone.elements, 0]
     np.testing.assert_allclose(energies - before, counts @ shift.numpy(), atol=1e-6)
     np.testing.assert_allclose(forces, forces_before, atol=1e-5)
     labels = task.tensors.energies[:, 0].numpy()
@@ -59,7 +59,7 @@ def test_frozen_groups_stay_bit_identical(settings: dict[str, Any], pretrained: 
     method = transfer(settings, rates={"embedding": 0, "interaction_1": 0, "readout": 0.5})
     method["method"]["checkpoint"] = str(pretrained)
     run = train(parse_config(method))
-    before = parameter_groups(started(settings, pretrained).potential)
+    before = parameter_groups(started(settings, pretrained)[1])
     after = parameter_groups(load_checkpoint(run / "best.ckpt")[0])
     changed = {
         name: any(not torch.equal(a, b) for a, b in zip(after[name], before[name], strict=True))
@@ -75,23 +75,23 @@ def test_frozen_groups_stay_bit_identical(settings: dict[str, Any], pretrained: 
 
 
 def test_rates_and_reset_act_on_named_groups(settings: dict[str, Any], pretrained: Path) -> None:
-    task = started(
+    _, potential, rates = started(
         settings, pretrained, rates={"interaction_2": 0.1, "scale_shift": 2.0}, reset=["readout"]
     )
-    groups = parameter_groups(task.potential)
+    groups = parameter_groups(potential)
     assert all(parameter.requires_grad for parameter in groups["scale_shift"])
-    assert (task.rates["interaction_2"], task.rates["scale_shift"]) == (0.1, 2.0)
-    assert task.rates["embedding"] == 1.0
-    copied = parameter_groups(started(settings, pretrained).potential)
+    assert (rates["interaction_2"], rates["scale_shift"]) == (0.1, 2.0)
+    assert rates["embedding"] == 1.0
+    copied = parameter_groups(started(settings, pretrained)[1])
     assert not torch.equal(groups["readout"][0], copied["readout"][0])
     assert torch.equal(groups["embedding"][0], copied["embedding"][0])
 
 
 def test_new_head(settings: dict[str, Any], pretrained: Path) -> None:
-    task = started(settings, pretrained, head="new")
-    copied = started(settings, pretrained)
+    _, new, _ = started(settings, pretrained, head="new")
+    _, copied, _ = started(settings, pretrained)
     for name, same in (("embedding", True), ("interaction_2", True), ("readout", False)):
-        pair = (parameter_groups(t.potential)[name][0] for t in (task, copied))
+        pair = (parameter_groups(potential)[name][0] for potential in (new, copied))
         assert torch.equal(*pair) is same
 
 
@@ -124,12 +124,11 @@ def test_delta_learns_the_difference(settings: dict[str, Any], tmp_path: Path) -
     settings["method"] = {"name": "delta", "low_level": "gfn2"}
     settings["labels"] = {"wb97x": ["energy", "forces"]}
     run = train(parse_config(settings))
-    found = evaluate_file(run / "best.ckpt", settings["data"]["store"])
+    found = errors_of_file(run / "best.ckpt", settings["data"]["store"])
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test"]["wb97x"] == pytest.approx(found["test"]["wb97x"])
     store = Store.read(settings["data"]["store"])
-    difference = explicit_difference(store, "wb97x", "gfn2")
-    labels = difference.labels_of("wb97x")
+    labels = difference(store, "wb97x", "gfn2").labels_of("wb97x")
     known = ~np.isnan(labels.energy)
     total = labels.energy[known] + store.labels_of("gfn2").energy[known]
     np.testing.assert_allclose(total, store.labels_of("wb97x").energy[known])
@@ -143,11 +142,12 @@ def test_misuse(settings: dict[str, Any], pretrained: Path, small_store: Path) -
         train(parse_config(without))
     with pytest.raises(ValueError, match=r"unknown parameter group 'embeding'.*'embedding'"):
         started(settings, pretrained, rates={"embeding": 0})
+    task, potential, _ = started(settings, pretrained)
     with pytest.raises(ValueError, match="unknown fidelity 'ccsd'"):
-        start_finetuning(
-            started(settings, pretrained), load_checkpoint(pretrained)[0], "ccsd", FinetuneConfig()
-        )
+        finetuning_start(task, potential, "ccsd", FinetuneConfig())
     with pytest.raises(ValueError, match="are both 'gfn2'"):
-        explicit_difference(Store.read(small_store), "gfn2", "gfn2")
+        difference(Store.read(small_store), "gfn2", "gfn2")
+    with pytest.raises(ValueError, match=r"method\.low_level and target are both 'wb97x'"):
+        parse_config({**settings, "method": {"name": "delta", "low_level": "wb97x"}})
     with pytest.raises(ValueError, match=r"method\.finetune\.rate.*did you mean 'rates'"):
         parse_config(transfer(settings, rate={}))

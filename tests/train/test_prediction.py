@@ -7,8 +7,7 @@ from idle_md.data import GeometryTensors, load
 from idle_md.nn import BACKBONES
 from idle_md.train import parse_config
 from idle_md.train import prediction as module
-from idle_md.train.loss import predict
-from idle_md.train.prediction import compiled_gradients, gradients
+from idle_md.train.prediction import compiled_gradients, gradients, predict
 
 COMPILABLE = ["painn", "gmnn"]
 

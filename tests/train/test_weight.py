@@ -1,15 +1,17 @@
 """The low-level weight that validation on the target chooses."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from idle_md.nn import save_checkpoint
+from idle_md.run_folder import RunFolder
 from idle_md.train import parse_config, train
+from idle_md.train.stages import weight as module
+from idle_md.train.stages.untrained import untrained_potential
+from idle_md.train.stages.weight import CANDIDATES, WeightChoice
 from idle_md.train.task import build_task
-from idle_md.train.weight import CANDIDATES, choose_weight, with_low_level_weight
 
 
 def test_weight_multiplies_the_other_fidelities(settings: dict[str, Any]) -> None:
@@ -30,25 +32,39 @@ def test_automatic_weight_is_the_best_candidate(settings: dict[str, Any]) -> Non
     assert (run / "metrics.json").is_file()
 
 
-def test_chosen_weight_follows_the_scores(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_chosen_weight_follows_the_scores(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = parse_config({**settings, "method": {"name": "idle", "low_level_weight": "auto"}})
-    trained: list[float] = []
+    folder = RunFolder(config.out)
 
-    def fake(trial, resume, console):
-        weight = trial.method.low_level_weight
-        trained.append(weight)
-        score = abs(weight - 0.3)
-        trial.out.mkdir(parents=True)
-        task = build_task(trial)
+    def fake(trial, console):
+        trained = RunFolder(trial.out)
+        score = abs(trial.method.low_level_weight - 0.3)
         about = {"validation": {"score": score}}
-        save_checkpoint(trial.out / "best.ckpt", task.potential, about)
-        (trial.out / "metrics.json").write_text("{}")
-        return trial.out
+        save_checkpoint(trained.best_checkpoint, untrained_potential(build_task(trial)), about)
+        return trained
 
-    assert choose_weight(config, fake, None) == 0.3
-    assert choose_weight(config, fake, None) == 0.3
-    assert trained == list(CANDIDATES)  # finished trials are not repeated
-    assert with_low_level_weight(config, 0.3).method.low_level_weight == 0.3
+    monkeypatch.setattr(module, "train_unless_finished", fake)
+    (stage,) = config.method.stages(config, folder)
+    assert isinstance(stage, WeightChoice)
+    assert list(stage.trials) == list(CANDIDATES)
+    assert stage.chosen(None) == 0.3
+    assert json.loads(folder.weights_file.read_text())["chosen"] == 0.3
+    (fit,) = stage.following(0.3)
+    assert fit.config.method.low_level_weight == 0.3
+
+
+def test_finished_trials_are_not_repeated(settings: dict[str, Any]) -> None:
+    settings["method"] = {"name": "idle", "low_level_weight": "auto"}
+    settings["budget"] = {"steps": 10, "validate_every": 5}
+    config = parse_config(settings)
+    folder = RunFolder(train(config))
+    checkpoints = [folder.trial(weight).best_checkpoint for weight in CANDIDATES]
+    before = [checkpoint.stat().st_mtime_ns for checkpoint in checkpoints]
+    folder.metrics_file.unlink()
+    train(config, resume=True)
+    assert [checkpoint.stat().st_mtime_ns for checkpoint in checkpoints] == before
 
 
 def test_auto_is_only_for_train(settings: dict[str, Any]) -> None:

@@ -16,7 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from idle_md.cli.main import app
 from idle_md.data import Batch
+from idle_md.nn import Potential
 from idle_md.train import load_config, processes
+from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import Task, build_task
 
 HIDDEN = {  # columns of which the second process has no energies, and no forces
@@ -28,17 +30,17 @@ HIDDEN = {  # columns of which the second process has no energies, and no forces
 
 
 class Loss(nn.Module):
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, potential: Potential) -> None:
         super().__init__()
-        self.potential, self.objective = task.potential, task.objective
+        self.potential, self.objective = potential, task.objective
 
     def forward(self, batch: Batch) -> Tensor:
         return self.objective(self.potential, batch)[0]
 
 
-def gradients(task: Task) -> dict[str, Tensor]:
+def gradients(task: Task, potential: Potential) -> dict[str, Tensor]:
     """Gradients of the loss of seven geometries; every second of them lacks labels."""
-    loss: nn.Module = Loss(task)
+    loss: nn.Module = Loss(task, potential)
     if processes.count() > 1:
         loss = DistributedDataParallel(loss)
     found, indices = {}, task.stream[0][:7]
@@ -61,16 +63,16 @@ def train(folder: Path, out: str, *arguments: str) -> None:
 
 def main(folder: Path) -> None:
     task = build_task(load_config(folder / "config.yaml"))
-    task.potential.to_precision(torch.float64)
-    nn.init.normal_(task.potential.heads.output["wb97x"].weight, std=0.3)  # it starts at zero
-    expected = gradients(task)
+    potential = untrained_potential(task).to_precision(torch.float64)
+    nn.init.normal_(potential.heads.output["wb97x"].weight, std=0.3)  # it starts at zero
+    expected = gradients(task, potential)
     processes.join()
     rank = processes.rank()
     (folder / f"process-{rank}").write_text(str(os.getpid()))
 
     train(folder, "killed", "--resume")
     train(folder, "whole")
-    found = gradients(task)
+    found = gradients(task, potential)
     error = {k: float((found[k] - g).abs().max() / g.abs().max()) for k, g in expected.items()}
     (folder / f"gradients-{rank}.json").write_text(json.dumps(error))
     try:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from idle_md.files import replacing
 from idle_md.nn import save_checkpoint
+from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.fit.module import FitModule
 
@@ -33,7 +34,7 @@ def moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
 
 
 class Validation(lightning.Callback):
-    """Validates the averaged weights and keeps the best of them in ``best.ckpt``.
+    """Validates the averaged weights and keeps the best of them.
 
     Must come before the weight averaging in the list of callbacks, because the averaged weights are
     only in the module until that callback takes them out again.
@@ -46,7 +47,7 @@ class Validation(lightning.Callback):
         Stored beside the weights.
     """
 
-    def __init__(self, folder: Path, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, folder: RunFolder, metadata: Mapping[str, Any]) -> None:
         self.folder = folder
         self.metadata = dict(metadata)
         self.best = float("inf")
@@ -82,7 +83,7 @@ class Validation(lightning.Callback):
             if trainer.is_global_zero:
                 validation = {"step": trainer.global_step, "score": score}
                 metadata = {**self.metadata, "validation": validation}
-                save_checkpoint(self.folder / "best.ckpt", module.potential, metadata)
+                save_checkpoint(self.folder.best_checkpoint, module.potential, metadata)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -99,7 +100,7 @@ def _mean_of_all(errors: Tensor) -> Tensor:
 
 
 class Log(lightning.Callback):
-    """Writes a row per validation to ``log.csv`` and to the terminal.
+    """Writes a row per validation to the log of the run folder and to the terminal.
 
     Parameters
     ----------
@@ -111,8 +112,8 @@ class Log(lightning.Callback):
         Where to print; None for silence.
     """
 
-    def __init__(self, folder: Path, validation: Validation, console: Console | None) -> None:
-        self.path = folder / "log.csv"
+    def __init__(self, folder: RunFolder, validation: Validation, console: Console | None) -> None:
+        self.path = folder.log_file
         self.validation = validation
         self.console = console
 
@@ -152,7 +153,7 @@ class Log(lightning.Callback):
 
 
 def read_log(path: Path) -> list[Row]:
-    """Return the rows of a ``log.csv``, or none if there is no such file."""
+    """Return the rows of a run folder's log, or none if there is no such file."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""The Lightning module: optimiser, schedule and steps."""
+"""The Lightning module: training and validation steps, and when they end."""
 
 import math
 import time
@@ -7,18 +7,52 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, Dataset
 
 from idle_md.data import Batch, GeometryTensors
-from idle_md.nn.parameter_groups import optimizer_groups
+from idle_md.nn import Potential
 from idle_md.train import processes
 from idle_md.train.batches import BatchStream, Indices
-from idle_md.train.loss import FORCE_DELTA, predict, residual_energies
-from idle_md.train.task import Task
+from idle_md.train.fit.optimizer import Optimization
+from idle_md.train.loss import FORCE_DELTA, Objective, residual_energies
+from idle_md.train.prediction import predict
+from idle_md.train.sections import BudgetConfig
+
+VALIDATED_AT_ONCE = 64  # geometries
 
 
-class _Batches(Dataset[Batch]):
+class Batches:
+    """Geometries to train and to validate on.
+
+    Parameters
+    ----------
+    tensors
+        All geometries with their labels.
+    stream
+        Which of them make up training step k.
+    validated
+        Which of them are validated on.
+    """
+
+    def __init__(self, tensors: GeometryTensors, stream: BatchStream, validated: Indices) -> None:
+        self.tensors = tensors
+        self.stream = stream
+        self.validated = validated
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Batches":
+        return self  # weight averaging copies the module that holds them
+
+    def training(self, first: int, last: int) -> DataLoader[Batch]:
+        """Return this process's share of the batches of steps ``first`` to ``last``."""
+        return DataLoader(_Training(self.tensors, self.stream, first, last), batch_size=None)
+
+    def validation(self) -> DataLoader[Batch]:
+        """Return this process's share of what is validated on, a few geometries at a time."""
+        chunks = _Chunks(self.tensors, processes.share(self.validated), VALIDATED_AT_ONCE)
+        return DataLoader(chunks, batch_size=None)
+
+
+class _Training(Dataset[Batch]):
     """Training batches ``first`` to ``last`` of a stream, of each this process's share."""
 
     def __init__(
@@ -47,21 +81,36 @@ class _Chunks(Dataset[Batch]):
 
 
 class FitModule(lightning.LightningModule):
-    """Fits a task's potential; an epoch is the steps between two validations.
+    """Fits a potential; an epoch is the steps between two validations.
 
     Parameters
     ----------
-    task
-        What to fit.
-    validation
-        Geometries to validate on.
+    potential
+        What is fitted.
+    objective
+        Its loss.
+    batches
+        Geometries to train and to validate on.
+    optimization
+        Optimiser and schedule.
+    budget
+        When training ends, and how often it is validated.
     """
 
-    def __init__(self, task: Task, validation: Indices) -> None:
+    def __init__(
+        self,
+        potential: Potential,
+        objective: Objective,
+        batches: Batches,
+        optimization: Optimization,
+        budget: BudgetConfig,
+    ) -> None:
         super().__init__()
-        self.potential = task.potential
-        # Not attributes of the module: a copy of it (weight averaging) must not copy the data.
-        self._context = _Context(task, validation)
+        self.potential = potential
+        self.objective = objective
+        self.batches = batches
+        self.optimization = optimization
+        self.budget = budget
         self.seconds_before = self._seconds_of_all = 0.0
         self._started = time.monotonic()
 
@@ -73,10 +122,9 @@ class FitModule(lightning.LightningModule):
     @property
     def progress(self) -> float:
         """Share of the budget that is spent, 0 to 1."""
-        budget = self._context.task.config.budget
-        spent = self.global_step / budget.steps
-        if budget.minutes is not None:
-            spent = max(spent, self._seconds_of_all / (60 * budget.minutes))
+        spent = self.global_step / self.budget.steps
+        if self.budget.minutes is not None:
+            spent = max(spent, self._seconds_of_all / (60 * self.budget.minutes))
         return min(spent, 1.0)
 
     def on_fit_start(self) -> None:
@@ -89,42 +137,20 @@ class FitModule(lightning.LightningModule):
         self.seconds_before = self._seconds_of_all = checkpoint["seconds"]
 
     def configure_optimizers(self) -> Any:
-        settings = self._context.task.config.optimizer
-        decay, rates = settings.correction_weight_decay, self._context.task.rates
-        groups = optimizer_groups(self.potential, rates, settings.learning_rate, decay)
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        if settings.schedule == "plateau":
-            plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.plateau_patience)
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": plateau, "monitor": "score", "interval": "epoch"},
-            }
-
-        def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / (settings.warmup_steps + 1))
-            return warm * 0.5 * (1.0 + math.cos(math.pi * self.progress))
-
-        cosine = LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": cosine, "interval": "step"},
-        }
+        return self.optimization.of(self.potential, lambda: self.progress)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        budget, first = self._context.task.config.budget, self.global_step
-        last = min(first + budget.validate_every, budget.steps)
-        task = self._context.task
-        return DataLoader(_Batches(task.tensors, task.stream, first, last), batch_size=None)
+        first = self.global_step
+        last = min(first + self.budget.validate_every, self.budget.steps)
+        return self.batches.training(first, last)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        task = self._context.task
-        chunks = _Chunks(task.tensors, processes.share(self._context.validation), size=64)
-        return DataLoader(chunks, batch_size=None)
+        return self.batches.validation()
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
-        if self._context.task.config.budget.minutes is not None:
+        if self.budget.minutes is not None:
             self._seconds_of_all = processes.by_first(lambda: self.seconds)
-        loss, _ = self._context.task.objective(self.potential, batch)
+        loss, _ = self.objective(self.potential, batch)
         if not bool(torch.isfinite(loss)):
             raise ValueError(
                 f"the loss became {loss.item()} at step {self.global_step}: lower "
@@ -133,13 +159,13 @@ class FitModule(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, number: int) -> None:
-        minutes = self._context.task.config.budget.minutes
+        minutes = self.budget.minutes
         if minutes is not None and self._seconds_of_all > 60 * minutes:
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """Return absolute errors: energies (B, n_fidelities), forces (N, n_fidelities)."""
-        columns = self._context.task.objective.force_columns(batch)
+        columns = self.objective.force_columns(batch)
         with torch.enable_grad():
             prediction = predict(self.potential, batch, columns)
         energy = (prediction.energies - residual_energies(self.potential, batch)).detach().abs()
@@ -156,14 +182,3 @@ class FitModule(lightning.LightningModule):
         meV/angstrom divided by ten where the target has force labels.
         """
         return 1e3 * (energy_per_atom + (0.0 if forces is None else FORCE_DELTA * forces))
-
-
-class _Context:
-    """Holds what the module uses but does not own; deep copies share it."""
-
-    def __init__(self, task: Task, validation: Indices) -> None:
-        self.task = task
-        self.validation = validation
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Context":
-        return self

@@ -12,9 +12,10 @@ from idle_md.data import GeometryTensors, Store
 from idle_md.deploy import export_checkpoint, load
 from idle_md.nn import load_checkpoint
 from idle_md.train import adapt_config, parse_config, predictive_std, train
-from idle_md.train.adapt import with_new_head
 from idle_md.train.closed_form.correction import Correction, element_counts, fit_correction
-from idle_md.train.errors import evaluate_file, potential_predictor, predict_all
+from idle_md.train.errors import errors_of_file
+from idle_md.train.prediction import potential_predictor, predict_all
+from idle_md.train.stages.closed_form import with_new_head
 
 
 def adapted(settings: dict[str, Any], pretrained: Path, **changes: Any) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def test_run_gives_an_ordinary_checkpoint(
     after = predict_all(potential_predictor(potential, "gfn2"), tensors)[0]
     np.testing.assert_array_equal(before, after)
     assert about["label_counts"]["wb97x"]["train"]["energy"] == 18
-    found = evaluate_file(run / "best.ckpt", settings["data"]["store"])
+    found = errors_of_file(run / "best.ckpt", settings["data"]["store"])
     assert found["test"]["wb97x"] == pytest.approx(metrics["test"]["wb97x"])
     export_checkpoint(run / "best.ckpt", None, tmp_path / "model.pt")
     assert load(tmp_path / "model.pt").metadata.fidelity == "wb97x"

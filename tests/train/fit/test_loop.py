@@ -15,7 +15,8 @@ import yaml
 from idle_md.nn import load_checkpoint
 from idle_md.train import load_config, parse_config, train
 from idle_md.train.fit.callbacks import read_log
-from idle_md.train.fit.module import FitModule
+from idle_md.train.fit.optimizer import Optimization
+from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import build_task
 
 
@@ -137,14 +138,15 @@ def test_divergence_is_an_error(settings: dict[str, Any]) -> None:
 
 def test_weight_decay_acts_on_corrections_alone(settings: dict[str, Any]) -> None:
     settings["optimizer"] = {"correction_weight_decay": 0.5}
-    task = build_task(parse_config(settings))
-    module = FitModule(task, task.splits["validation"])
-    plain, decayed = module.configure_optimizers()["optimizer"].param_groups
-    names = {id(p): name for name, p in task.potential.named_parameters()}
+    config = parse_config(settings)
+    potential = untrained_potential(build_task(config))
+    found = Optimization(config.optimizer, rates={}).of(potential, progress=lambda: 0.0)
+    plain, decayed = found["optimizer"].param_groups
+    names = {id(p): name for name, p in potential.named_parameters()}
     assert {names[id(p)] for p in decayed["params"]} == {
         "heads.output.wb97x.weight",
         "heads.output.wb97x.bias",
     }
     assert (plain["weight_decay"], decayed["weight_decay"]) == (0.0, 0.5)
-    trained = sum(p.requires_grad for p in task.potential.parameters())
+    trained = sum(p.requires_grad for p in potential.parameters())
     assert len(plain["params"]) + 2 == trained

@@ -1,14 +1,14 @@
-"""Explicit delta learning: labels that are the difference of two levels."""
+"""Labels that are the difference of two levels."""
 
 from dataclasses import replace
 
-from idle_md.data import Labels, Store
+from idle_md.data.store import Labels, Store
 
 
-def explicit_difference(store: Store, high: str, low: str) -> Store:
+def difference(store: Store, high: str, low: str) -> Store:
     """Return a store whose only labels, under the name of the high level, are high less low.
 
-    A geometry is labelled where both levels are. Since the low level is calculated live at
+    A geometry is labelled where both levels are. Where the low level is calculated live at
     inference, errors of a model on these labels are its errors at the high level.
 
     Raises
@@ -17,9 +17,9 @@ def explicit_difference(store: Store, high: str, low: str) -> Store:
         If a fidelity is unknown, both are the same, or no geometry has both energies.
     """
     if high == low:
-        raise ValueError(f"method.low_level and target are both {high!r}")
+        raise ValueError(f"a difference is that of two levels, and they are both {high!r}")
     ours, theirs = store.labels_of(high), store.labels_of(low)
     if not (store.has_energy(high) & store.has_energy(low)).any():
         raise ValueError(f"no geometry has both a {high!r} and a {low!r} energy")
-    difference = Labels(ours.energy - theirs.energy, ours.forces - theirs.forces)
-    return replace(store, labels={high: difference})
+    labels = Labels(ours.energy - theirs.energy, ours.forces - theirs.forces)
+    return replace(store, labels={high: labels})

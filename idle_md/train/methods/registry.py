@@ -1,0 +1,28 @@
+"""Methods by name: our own, and those of other packages."""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from idle_md.configuration import nearest
+
+GROUP = "idle_md.methods"
+OWN = {
+    name: EntryPoint(name, f"{__package__}.{name}:{name.capitalize()}", GROUP)
+    for name in ("single", "idle", "transfer", "adapt", "delta")
+}
+"""Entry points too, because a method imports the configuration, which looks methods up here."""
+
+
+def method_named(name: str) -> Any:
+    """Return the class of a method, of ours or by an entry point of the group ``idle_md.methods``.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; suggests the nearest and lists all.
+    """
+    known = {entry.name: entry for entry in entry_points(group=GROUP)} | OWN
+    if name not in known:
+        hint = nearest(name, known)
+        raise ValueError(f"unknown method {name!r}; {hint} There are {', '.join(known)}")
+    return known[name].load()

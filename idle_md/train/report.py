@@ -1,0 +1,79 @@
+"""What a training says of itself: labels used, the checkpoint's metadata, final errors."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from idle_md.data import Store
+from idle_md.nn import load_checkpoint
+from idle_md.run_folder import RunFolder
+from idle_md.train.errors import Errors, errors_of_potential, held_out_errors
+from idle_md.train.task import Task
+
+
+def label_table(counts: dict[str, dict[str, dict[str, int]]]) -> Table:
+    """Return a table of how many labels of each fidelity are trained and validated on."""
+    table = Table(title="Labels used")
+    for heading in ("fidelity", "split", "energies", "geometries with forces"):
+        table.add_column(heading, justify="left" if heading in ("fidelity", "split") else "right")
+    for fidelity, by_split in counts.items():
+        for name, kinds in by_split.items():
+            table.add_row(fidelity, name, f"{kinds['energy']:,}", f"{kinds['forces']:,}")
+    return table
+
+
+def checkpoint_metadata(task: Task) -> dict[str, Any]:
+    """Return what a checkpoint says of its training, as plain values."""
+    levels = task.store.manifest.levels
+    return {
+        "target": task.config.target,
+        "delta_on": task.config.method.subtracted,
+        "label_counts": task.label_counts,
+        "levels": {
+            f: levels[f].model_dump(mode="json") for f in task.config.fidelities if f in levels
+        },
+        "config": task.config.model_dump(mode="json"),
+        "versions": versions(),
+    }
+
+
+def write_metrics(
+    task: Task, folder: RunFolder, seconds: float, more: Mapping[str, Any] | None = None
+) -> None:
+    """Compare the best checkpoint with the labels of the roles test and ood, and write the errors.
+
+    Parameters
+    ----------
+    task
+        What was trained.
+    folder
+        Where the checkpoint is, and where to write.
+    seconds
+        That the training took.
+    more
+        Plain values to write as well.
+    """
+    potential, _ = load_checkpoint(folder.best_checkpoint)
+
+    def errors(store: Store, fidelity: str) -> Errors:
+        return errors_of_potential(potential, store, fidelity)[0]
+
+    folder.write_metrics(
+        {
+            **held_out_errors(task.store, task.splits, task.config.fidelities, errors),
+            "label_counts": task.label_counts,
+            "train_seconds": seconds,
+            "versions": versions(),
+            **(more or {}),
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    packages = ("idle-md", "torch", "lightning", "numpy")
+    found = {package: importlib.metadata.version(package) for package in packages}
+    return {"python": platform.python_version(), **found}

@@ -22,7 +22,8 @@ def build_potential(
 
     A fidelity with forces alone has no reference energies: NaN stands in their place.
     """
-    elements = sorted({int(z) for z in np.unique(store.select(train).numbers)})
+    present = store.element_counts(store.elements)[train].any(axis=0)
+    elements = np.asarray(store.elements)[present].tolist()
     settings = config.backbone.model_dump(exclude={"name"})
     backbone = BACKBONES[config.backbone.name](elements, **settings)
     base = low_level(config, tensors)

@@ -6,8 +6,8 @@ Writes two stores of molecules of 20 atoms at two levels of theory with ``StoreW
 of chno-mini, every atom displaced at random, with labels to go with it. ``idle-md train`` runs on
 each; its peak of resident memory is that of the whole process, from loading to the errors on test
 data. Then both trainings take turns within one run, as in ``training.py``, and the median over the
-rounds of the ratio of their speeds is reported, by the clock and by processor time. The file was just written, so it comes from the
-page cache.
+rounds of the ratio of their speeds is reported, by the clock and by processor time. Stores that
+were just written come from the page cache.
 """
 
 import json
@@ -36,7 +36,7 @@ N_ATOMS = 20
 PIECE = 5_000
 SMALL = 10_000
 HIGH_SHARE = 0.05
-N_TEST = 1_000
+N_TEST = 200
 N_HIGH = 200
 DISPLACEMENT = 0.05  # angstrom, along every axis
 PACKAGES = ("torch", "lightning", "numpy", "h5py")
@@ -49,18 +49,22 @@ def main(
     rounds: Annotated[int, typer.Option(help="Turns of each; 0 for memory alone.")] = 15,
     turn: Annotated[int, typer.Option(help="Steps in a turn.")] = 20,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
-    folder: Annotated[Path | None, typer.Option(help="Where the stores lie meanwhile.")] = None,
+    features: Annotated[int, typer.Option(help="Width of the model.")] = 32,
+    folder: Annotated[Path | None, typer.Option(help="Keep the stores here, or take them.")] = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Print and write what memory and time a training on a large store takes."""
-    found: dict[str, Any] = {"machine": machine(), "batch": batch, "steps": steps, "stores": {}}
+    settings = {"batch": batch, "steps": steps, "threads": threads, "features": features}
+    found: dict[str, Any] = {"machine": machine(), "settings": settings, "stores": {}}
     with tempfile.TemporaryDirectory(dir=folder) as place:
         configs = {}
         for name, count in (("small", SMALL), ("large", geometries)):
-            path = Path(place) / f"{name}.h5"
-            writing = write(path, count)
-            configs[name] = write_config(path, batch, steps, threads)
-            found["stores"][name] = {**writing, **train(configs[name], threads)}
+            path = (folder or Path(place)) / f"{count}.h5"
+            if not path.is_file():
+                write(path, count)
+            configs[name] = write_config(path, Path(place) / name, **settings)
+            about = {"geometries": count, "megabytes": path.stat().st_size / 1e6}
+            found["stores"][name] = about | train(configs[name], threads)
         found["ratio"] = in_turns(configs, threads, rounds, turn) if rounds else None
     Console(width=110).print(table(found))
     if output is not None:
@@ -100,26 +104,24 @@ def displaced(geometries: int) -> Iterator[Store]:
         )
 
 
-def write(path: Path, geometries: int) -> dict[str, Any]:
-    """Write a store and return what it takes."""
-    start = time.perf_counter()
+def write(path: Path, geometries: int) -> None:
+    """Write a store in pieces."""
     with StoreWriter(path) as writer:
         for piece in displaced(geometries):
             writer.append(piece)
-    seconds = time.perf_counter() - start
-    megabytes = path.stat().st_size / 1e6
-    return {"geometries": geometries, "megabytes": megabytes, "writing_seconds": seconds}
 
 
-def write_config(store: Path, batch: int, steps: int, threads: int) -> Path:
+def write_config(
+    store: Path, out: Path, batch: int, steps: int, threads: int, features: int
+) -> Path:
     """Write a configuration that trains on all low and some high labels and return its file."""
-    path = store.with_suffix(".yaml")
+    path = out.with_suffix(".yaml")
     settings = {
-        "out": str(store.with_suffix("")),
+        "out": str(out),
         "target": "high",
         "labels": {"low": ["energy", "forces"], "high": ["energy"]},
         "data": {"store": str(store), "budgets": {"high": N_HIGH}},
-        "backbone": {"features": 64, "interactions": 2, "cutoff": 5.0, "n_radial": 16},
+        "backbone": {"features": features, "interactions": 2, "cutoff": 5.0, "n_radial": 16},
         "batch": {"size": batch},
         "budget": {"steps": steps, "validate_every": max(1, steps // 3)},
         "threads": threads,
@@ -177,7 +179,7 @@ def machine() -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> Table:
     """Return the figures as a table."""
-    one, ratio = found["machine"], found["ratio"]
+    one, settings, ratio = found["machine"], found["settings"], found["ratio"]
     versions = ", ".join(f"{name} {number}" for name, number in one["versions"].items())
     speed = "".join(
         f"large / small, geometries per second {clock}: {ratio[key]['median']:.3f} "
@@ -186,7 +188,8 @@ def table(found: dict[str, Any]) -> Table:
         if ratio
     )
     rows = Table(
-        title=f"idle-md train, {found['steps']} steps of {found['batch']} geometries",
+        title=f"idle-md train, {settings['steps']} steps of {settings['batch']} geometries, "
+        f"{settings['features']} features",
         caption=f"{speed}{one['processor']}, {one['cpus']} CPUs, {versions}",
     )
     columns = {

@@ -40,6 +40,12 @@ class Labels:
     energy: NDArray[np.float64]
     forces: NDArray[np.float32]
 
+    @classmethod
+    def empty(cls, n_geometries: int, n_atoms: int) -> "Labels":
+        """Labels that are all missing, of geometries with ``n_atoms`` atoms in total."""
+        forces = np.full((n_atoms, 3), np.nan, np.float32)
+        return cls(np.full(n_geometries, np.nan), forces)
+
 
 @dataclass
 class Store:

@@ -73,7 +73,7 @@ def joint_edges(
     parts = np.array_split(np.flatnonzero(simple), 1 + n_pairs // _PAIRS_AT_ONCE)
     edges = [_all_pairs(geometries, part, cutoff) for part in parts]
     shifts = [np.zeros((pairs.shape[1], 3)) for pairs in edges]
-    for index in np.flatnonzero(~simple):
+    for index in np.flatnonzero(~simple).tolist():
         positions, cell, pbc = _one(geometries, index)
         pairs, shift = neighbor_list(positions, cutoff, cell, pbc)
         edges.append(pairs + geometries.offsets[index])
@@ -93,7 +93,7 @@ def check_geometries(geometries: Geometries, cutoff: float) -> None:
     ValueError
         One cannot.
     """
-    for index in np.flatnonzero(~_are_simple(geometries, cutoff)):
+    for index in np.flatnonzero(~_are_simple(geometries, cutoff)).tolist():
         positions, cell, pbc = _one(geometries, index)
         check_system(positions, cutoff, cell, pbc)
 

@@ -1,5 +1,6 @@
 """From a configuration to what a fit needs: labels, splits, reference energies, a model."""
 
+import gc
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,6 +45,7 @@ def build_task(config: TrainConfig) -> Task:
     ValueError
         If the data set lacks a fidelity, kind of label, or enough labels for a budget.
     """
+    gc.collect()  # the data of the stage before: Lightning's objects refer to each other
     store = load_store(config)
     _check_labels(config, store)
     splits = split(store, **config.data.split.model_dump())

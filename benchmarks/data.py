@@ -1,207 +1,213 @@
-"""A store larger than memory: writing, opening, reading and random batches, and the memory used.
+"""Training on a large store: its memory, and its speed next to that of a small store.
 
     python benchmarks/data.py [--geometries 1000000] [--json data.json]
 
-Writes made-up molecules at two levels of theory, the high one at a tenth of the geometries, with
-``StoreWriter``; opens and reads the file with ``StoreFile``; takes an epoch of ``StreamedBatches``,
-with neighbour lists, from the loader processes of a ``DataLoader``. Every phase is a process of its
-own, so none carries the peak of another. Peaks are of resident memory, with all that is imported
-and, for loaders, what they share with the process that started them. Random digits compress less
-well than molecular dynamics does, so file size and times are upper ends. The file was just written,
-so it comes from the page cache.
+Writes two stores of molecules of 20 atoms at two levels of theory with ``StoreWriter``: molecules
+of chno-mini, every atom displaced at random, with labels to go with it. ``idle-md train`` runs on
+each; its peak of resident memory is that of the whole process, from loading to the errors on test
+data. Then both trainings take turns within one run, as in ``training.py``, and the median over the
+rounds of the ratio of their speeds is reported, by the clock and by processor time. Stores that
+were just written come from the page cache.
 """
 
 import json
-import multiprocessing
 import os
 import platform
-import resource
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import h5py
 import numpy as np
-import torch
 import typer
+import yaml
+from peers.contestants import PEERS, Contestant, processor, spread
 from rich.console import Console
 from rich.table import Table
-from torch.utils.data import DataLoader
 
-from idle_md.data import Labels, Store, StoreFile, StoreWriter, StreamedBatches
+from idle_md.data import Labels, Store, StoreWriter, load
 from idle_md.files import replacing
 
-FIDELITIES = ["low", "high"]
+N_ATOMS = 20
 PIECE = 5_000
-BLOCK = 1_024
-ATOMS_PER_CUBIC_ANGSTROM = 0.1
+SMALL = 10_000
+HIGH_SHARE = 0.05
+N_TEST = 200
+N_HIGH = 200
+DISPLACEMENT = 0.05  # angstrom, along every axis
+PACKAGES = ("torch", "lightning", "numpy", "h5py")
 
 
 def main(
-    geometries: Annotated[int, typer.Option(help="Geometries in the store.")] = 1_000_000,
-    atoms: Annotated[int, typer.Option(help="Atoms in a geometry, on average.")] = 20,
-    batch: Annotated[int, typer.Option(help="Geometries in a batch.")] = 128,
-    cutoff: Annotated[float, typer.Option(help="Of the neighbour lists, angstrom.")] = 5.0,
-    workers: Annotated[int, typer.Option(help="Loader processes.")] = 2,
-    folder: Annotated[Path | None, typer.Option(help="Where the store lies meanwhile.")] = None,
+    geometries: Annotated[int, typer.Option(help="Geometries in the large store.")] = 1_000_000,
+    batch: Annotated[int, typer.Option(help="Geometries in a batch.")] = 40,
+    steps: Annotated[int, typer.Option(help="Steps of `idle-md train`.")] = 200,
+    rounds: Annotated[int, typer.Option(help="Turns of each; 0 for memory alone.")] = 15,
+    turn: Annotated[int, typer.Option(help="Steps in a turn.")] = 20,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    features: Annotated[int, typer.Option(help="Width of the model.")] = 32,
+    folder: Annotated[Path | None, typer.Option(help="Keep the stores here, or take them.")] = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
-    """Print and write how fast a large store is, and what memory it takes."""
+    """Print and write what memory and time a training on a large store takes."""
+    settings = {"batch": batch, "steps": steps, "threads": threads, "features": features}
+    found: dict[str, Any] = {"machine": machine(), "settings": settings, "stores": {}}
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        path = Path(place) / "store.h5"
-        phases = {
-            "write": alone(write, path, geometries, atoms),
-            "open": alone(open_file, path),
-            "read random blocks, one process": alone(read_blocks, path),
-            f"batches, {workers} loaders": alone(sample, path, batch, cutoff, workers),
-        }
-        megabytes = path.stat().st_size / 1e6
-    settings = {"geometries": geometries, "atoms": atoms, "batch": batch, "cutoff": cutoff}
-    found = {"machine": machine(), "settings": settings, "megabytes": megabytes, "phases": phases}
+        configs = {}
+        for name, count in (("small", SMALL), ("large", geometries)):
+            path = (folder or Path(place)) / f"{count}.h5"
+            if not path.is_file():
+                write(path, count)
+            configs[name] = write_config(path, Path(place) / name, **settings)
+            about = {"geometries": count, "megabytes": path.stat().st_size / 1e6}
+            found["stores"][name] = about | train(configs[name], threads)
+        found["ratio"] = in_turns(configs, threads, rounds, turn) if rounds else None
     Console(width=110).print(table(found))
     if output is not None:
         with replacing(output) as file:
             file.write_text(json.dumps(found, indent=2))
 
 
-def alone(phase: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Return what a phase finds in a fresh process, and that process's peak of memory in MiB."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(measured, phase, *arguments).result()
-
-
-def measured(phase: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Run a phase in this process."""
-    return phase(*arguments) | {"peak_mib": peak_mib(resource.RUSAGE_SELF)}
-
-
-def peak_mib(who: int) -> float:
-    """Return the largest resident memory of this process, or of the largest that it waited for."""
-    return resource.getrusage(who).ru_maxrss / 1024
-
-
-def made_up(geometries: int, atoms: int) -> Iterator[Store]:
-    """Molecules in pieces, their atoms at random places, about as dense as in organic matter."""
-    rng = np.random.default_rng(0)
+def displaced(geometries: int) -> Iterator[Store]:
+    """Molecules in pieces; energies are those of the undisplaced one to first order."""
+    base = load("chno-mini", ["gfn2"])
+    base = base.select(base.n_atoms == N_ATOMS)
+    known, rng = base.labels_of("gfn2"), np.random.default_rng(0)
     for first in range(0, geometries, PIECE):
         count = min(PIECE, geometries - first)
-        n_atoms = rng.integers(max(1, atoms - 5), atoms + 6, count)
-        total = int(n_atoms.sum())
-        side = np.repeat((n_atoms / ATOMS_PER_CUBIC_ANGSTROM) ** (1 / 3), n_atoms)
-        is_high = rng.random(count) < 0.1
-        energy = rng.normal(-1e4, 1e3, count)
-        forces = rng.normal(size=(2, total, 3)).astype(np.float32)
-        forces[1, np.repeat(~is_high, n_atoms)] = np.nan
+        chosen = rng.integers(base.n_geometries, size=count)
+        rows = (base.offsets[chosen][:, None] + np.arange(N_ATOMS)).ravel()
+        moves, forces = rng.normal(0, DISPLACEMENT, (len(rows), 3)), known.forces[rows]
+        work = (forces * moves).sum(1).reshape(count, N_ATOMS).sum(1)
+        low = known.energy[chosen] - work
+        number = np.arange(first, first + count)
         yield Store(
-            numbers=rng.choice([1, 6, 7, 8], total),
-            positions=side[:, None] * rng.random((total, 3)),
-            offsets=np.concatenate([[0], np.cumsum(n_atoms)]),
+            numbers=base.numbers[rows],
+            positions=base.positions[rows] + moves,
+            offsets=N_ATOMS * np.arange(count + 1),
             cell=np.zeros((count, 3, 3)),
             pbc=np.zeros((count, 3), dtype=bool),
             charge=np.zeros(count, dtype=np.int64),
-            group=np.char.add("molecule ", (np.arange(first, first + count) // 100).astype(str)),
-            role=np.full(count, "train"),
+            group=np.char.add("molecule ", (number // 100).astype(str)),
+            role=np.where(number < N_TEST, "test", ""),
             labels={
-                "low": Labels(energy, forces[0]),
-                "high": Labels(np.where(is_high, energy, np.nan), forces[1]),
+                "low": Labels(low, forces),
+                "high": Labels(
+                    np.where(rng.random(count) < HIGH_SHARE, 1.01 * low, np.nan),
+                    np.full_like(forces, np.nan),
+                ),
             },
         )
 
 
-def write(path: Path, geometries: int, atoms: int) -> dict[str, Any]:
-    """Write the store; the time is that of writing, not of making it up."""
-    making = 0.0
-    start = time.perf_counter()
+def write(path: Path, geometries: int) -> None:
+    """Write a store in pieces."""
     with StoreWriter(path) as writer:
-        before = time.perf_counter()
-        for piece in made_up(geometries, atoms):
-            making += time.perf_counter() - before
+        for piece in displaced(geometries):
             writer.append(piece)
-            before = time.perf_counter()
-    seconds = time.perf_counter() - start - making
-    return {"seconds": seconds, "geometries_per_second": geometries / seconds}
 
 
-def open_file(path: Path) -> dict[str, Any]:
-    """Open the store and read one geometry."""
+def write_config(
+    store: Path, out: Path, batch: int, steps: int, threads: int, features: int
+) -> Path:
+    """Write a configuration that trains on all low and some high labels and return its file."""
+    path = out.with_suffix(".yaml")
+    settings = {
+        "out": str(out),
+        "target": "high",
+        "labels": {"low": ["energy", "forces"], "high": ["energy"]},
+        "data": {"store": str(store), "budgets": {"high": N_HIGH}},
+        "backbone": {"features": features, "interactions": 2, "cutoff": 5.0, "n_radial": 16},
+        "batch": {"size": batch},
+        "budget": {"steps": steps, "validate_every": max(1, steps // 3)},
+        "threads": threads,
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def train(config: Path, threads: int) -> dict[str, Any]:
+    """Run ``idle-md train`` and return its peak of memory and its times."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "idle_md", "train", str(config)]
     start = time.perf_counter()
-    with StoreFile(path) as file:
-        file.read([file.n_geometries // 2])
-    return {"seconds": time.perf_counter() - start}
-
-
-def read_blocks(path: Path) -> dict[str, Any]:
-    """Read all blocks of the store in random order, in this process, without making batches."""
-    start = time.perf_counter()
-    with StoreFile(path) as file:
-        firsts = np.arange(0, file.n_geometries, BLOCK)
-        for first in np.random.default_rng(0).permutation(firsts):
-            file.read(slice(first, first + BLOCK))
-        seconds = time.perf_counter() - start
-        return {"seconds": seconds, "geometries_per_second": file.n_geometries / seconds}
-
-
-def sample(path: Path, batch: int, cutoff: float, workers: int) -> dict[str, Any]:
-    """Take every geometry once, in random batches with neighbour lists."""
-    before = os.times()
-    start = time.perf_counter()
-    batches = StreamedBatches(path, cutoff, FIDELITIES, size=batch)
-    n_geometries = n_edges = 0
-    # Forked, as by default; this process was spawned and would spawn, and count the imports.
-    loader = DataLoader(
-        batches, batch_size=None, num_workers=workers, multiprocessing_context="fork"
-    )
-    for one in loader:
-        n_geometries += one.n_graphs
-        n_edges += one.edge_index.shape[1]
-    seconds = time.perf_counter() - start
-    used = np.subtract(os.times(), before)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    metrics = json.loads((config.with_suffix("") / "metrics.json").read_text())
     return {
-        "seconds": seconds,
-        "geometries": n_geometries,
-        "geometries_per_second": n_geometries / seconds,
-        "edges_per_geometry": n_edges / n_geometries,
-        "cpu_seconds": {"main": used[:2].sum(), "loaders": used[2:4].sum()},
-        "loader_peak_mib": peak_mib(resource.RUSAGE_CHILDREN),
+        "peak_mib": used.ru_maxrss / 1024,
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "fit_seconds": metrics["train_seconds"],
+    }
+
+
+def in_turns(configs: dict[str, Path], threads: int, rounds: int, turn: int) -> dict[str, Any]:
+    """Let both trainings take turns; return the ratio of their speeds and what making batches took.
+
+    A ratio below 1 means that the large store is slower.
+    """
+    script, started = PEERS / "idle_md_training.py", {}
+    for name, config in configs.items():
+        settings = {"config": str(config), "threads": threads, "kind": "fit"}
+        out = config.with_name(f"{name}-turns")
+        started[name] = Contestant([sys.executable, script, out, json.dumps(settings)], threads)
+    answers = [{name: one.run(turn) for name, one in started.items()} for _ in range(rounds)]
+    for one in started.values():
+        one.stop()
+    batches = {name: [1e3 * a[name]["waited"] / turn for a in answers] for name in started}
+    clocks = {"speed": "seconds", "cpu_speed": "cpu_seconds"}
+    return {
+        **{k: spread([a["small"][c] / a["large"][c] for a in answers]) for k, c in clocks.items()},
+        "step_ms": {k: spread([1e3 * a[k]["seconds"] / turn for a in answers]) for k in started},
+        "batch_ms": {name: spread(values) for name, values in batches.items()},
     }
 
 
 def machine() -> dict[str, Any]:
     """Return what the figures hold for."""
-    from training import processor  # after the phases: it imports what would count as their memory
-
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    versions |= {"numpy": np.__version__, "h5py": h5py.__version__}
-    versions["hdf5"] = h5py.version.hdf5_version
+    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
     return {"processor": processor(), "cpus": os.cpu_count(), "versions": versions}
 
 
 def table(found: dict[str, Any]) -> Table:
     """Return the figures as a table."""
-    settings, one = found["settings"], found["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in one["versions"].items())
-    rows = Table(
-        title=f"{settings['geometries']:,} geometries of about {settings['atoms']} atoms, "
-        f"{found['megabytes']:.0f} MB; batches of {settings['batch']} with neighbour lists to "
-        f"{settings['cutoff']:g} angstrom",
-        caption=f"{one['processor']}, {one['cpus']} CPUs, {versions}",
+    one, settings, ratio = found["machine"], found["settings"], found["ratio"]
+    versions = ", ".join(f"{name} {number}" for name, number in one["versions"].items())
+    speed = "".join(
+        f"large / small, geometries per second {clock}: {ratio[key]['median']:.3f} "
+        f"({ratio[key]['min']:.3f} to {ratio[key]['max']:.3f})\n"
+        for key, clock in (("speed", "by the clock"), ("cpu_speed", "of processor time"))
+        if ratio
     )
-    rows.add_column("phase")
-    for heading in ("seconds", "geometries/s", "peak, MiB", "peak of a loader, MiB"):
+    rows = Table(
+        title=f"idle-md train, {settings['steps']} steps of {settings['batch']} geometries, "
+        f"{settings['features']} features",
+        caption=f"{speed}{one['processor']}, {one['cpus']} CPUs, {versions}",
+    )
+    columns = {
+        "geometries": ("geometries", ",.0f"),
+        "file, MB": ("megabytes", ",.0f"),
+        "peak, MiB": ("peak_mib", ",.0f"),
+        "CPU seconds, all": ("cpu_seconds", ",.0f"),
+        "seconds, all": ("seconds", ",.0f"),
+        "fit alone": ("fit_seconds", ",.0f"),
+    }
+    for heading in (*columns, "step, ms", "its batch, ms"):
         rows.add_column(heading, justify="right")
-    for name, phase in found["phases"].items():
-        rate, loader = phase.get("geometries_per_second"), phase.get("loader_peak_mib")
-        rows.add_row(
-            name,
-            f"{phase['seconds']:.2f}",
-            f"{rate:,.0f}" if rate else "",
-            f"{phase['peak_mib']:.0f}",
-            f"{loader:.0f}" if loader else "",
+    for name, store in found["stores"].items():
+        cells = [format(store[key], style) for key, style in columns.values()]
+        times = (
+            [f"{ratio[k][name]['median']:.2f}" for k in ("step_ms", "batch_ms")] if ratio else []
         )
+        rows.add_row(*cells, *times)
     return rows
 
 

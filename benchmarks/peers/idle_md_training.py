@@ -1,7 +1,7 @@
 """Train idle_md's PaiNN on energies and forces and time the steps.
 
 Started by ``benchmarks/training.py``, once for all that ``idle-md train`` does and once for batch,
-loss, gradient and optimiser alone.
+loss, gradient and optimiser alone; and by ``benchmarks/data.py`` with configurations of its own.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from idle_md.data import Batch
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import Potential
 from idle_md.run_folder import RunFolder
-from idle_md.train import TrainConfig, parse_config
+from idle_md.train import TrainConfig, load_config, parse_config
 from idle_md.train.fit.loop import fit
 from idle_md.train.loss import Objective
 from idle_md.train.stages.untrained import untrained_potential
@@ -30,7 +30,14 @@ ENDLESS = 1_000_000
 
 
 def configuration(settings: dict[str, Any], out: Path) -> TrainConfig:
-    """Return what is trained: the low level alone, without an end or a validation on the way."""
+    """Return what is trained, without an end or a validation on the way.
+
+    That is what the file ``config`` of the settings says, or else the low level of chno-mini alone.
+    """
+    endless = {"steps": ENDLESS, "validate_every": ENDLESS}
+    if "config" in settings:
+        budget = [f"budget.{key}={value}" for key, value in endless.items()]
+        return load_config(settings["config"], [f"out={out}", *budget])
     model = {key: settings[key] for key in ("features", "interactions", "cutoff", "n_radial")}
     return parse_config(
         {
@@ -41,7 +48,7 @@ def configuration(settings: dict[str, Any], out: Path) -> TrainConfig:
             "method": "single",
             "backbone": model,
             "batch": {"size": settings["batch"]},
-            "budget": {"steps": ENDLESS, "validate_every": ENDLESS},
+            "budget": endless,
             "compile": settings["compiled"],
         }
     )

@@ -36,7 +36,7 @@ class Rounds:
         os.dup2(2, 1)
         self._about = about
         self._left = self._steps = warm_up
-        self._started = self.waited = 0.0
+        self._started = self._cpu_started = self.waited = 0.0
 
     def tick(self) -> None:
         """Count a step; after the last one of a round, answer and wait for the next round."""
@@ -45,6 +45,7 @@ class Rounds:
             return
         seconds = time.perf_counter() - self._started
         answer = {"seconds": seconds, "waited": self.waited, "steps": self._steps}
+        answer["cpu_seconds"] = time.process_time() - self._cpu_started
         if self._started == 0.0:
             answer = self._about
         print(json.dumps(answer), file=self._answers, flush=True)
@@ -54,4 +55,4 @@ class Rounds:
         self._steps = int(line)
         self._left = self._steps - 1
         self.waited = 0.0
-        self._started = time.perf_counter()
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()

@@ -11,14 +11,13 @@ from idle_md.data.reference_energies import fit_reference_energies
 from idle_md.data.sources import convert, load, save, shipped
 from idle_md.data.splits import draw_labels, split
 from idle_md.data.store import Labels, Store
-from idle_md.data.store_file import StoreFile, StoreWriter
+from idle_md.data.store_file import StoreWriter
 from idle_md.data.summary import Summary, summarise
 
 if TYPE_CHECKING:
     from idle_md.data.batch import Batch, GeometryTensors
-    from idle_md.data.streaming import StreamedBatches
 
-_WITH_TORCH = {"Batch": "batch", "GeometryTensors": "batch", "StreamedBatches": "streaming"}
+_WITH_TORCH = {"Batch": "batch", "GeometryTensors": "batch"}
 
 __all__ = [
     "Batch",
@@ -26,9 +25,7 @@ __all__ = [
     "Labels",
     "Manifest",
     "Store",
-    "StoreFile",
     "StoreWriter",
-    "StreamedBatches",
     "Summary",
     "convert",
     "draw_labels",

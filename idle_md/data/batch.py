@@ -8,9 +8,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from idle_md.data.edges import joint_edges
+from idle_md.data.edges import Geometries, check_geometries, estimated_edges, joint_edges
 from idle_md.data.store import Store
 
+KEPT_BYTES = 1 << 28  # of ready-made neighbour lists
 _AT_ONCE = 4096  # geometries, while neighbour lists are made
 
 
@@ -47,38 +48,6 @@ class Batch:
     energies: Tensor
     forces: Tensor
 
-    @classmethod
-    def of(
-        cls,
-        store: Store,
-        cutoff: float,
-        fidelities: Sequence[str],
-        dtype: torch.dtype = torch.float32,
-    ) -> "Batch":
-        """All geometries of a small store.
-
-        Equal to the batch that ``GeometryTensors(store, cutoff, fidelities, dtype)`` makes of all
-        of them.
-
-        Raises
-        ------
-        ValueError
-            The store has no such fidelity, or neighbour lists cannot be made.
-        """
-        edge_index, shifts = joint_edges(store, cutoff)
-        energies, forces = _labels(store, fidelities, dtype)
-        n_atoms = torch.from_numpy(store.n_atoms)
-        return cls(
-            species=torch.from_numpy(store.numbers),
-            positions=torch.from_numpy(store.positions).to(dtype),
-            edge_index=torch.from_numpy(edge_index),
-            shifts=torch.from_numpy(shifts).to(dtype),
-            graph_index=torch.repeat_interleave(torch.arange(len(n_atoms)), n_atoms),
-            n_graphs=len(n_atoms),
-            energies=energies,
-            forces=forces,
-        )
-
     @property
     def edge_vectors(self) -> Tensor:
         """Vectors from centre to neighbour in angstrom, shape (E, 3)."""
@@ -100,18 +69,25 @@ class Batch:
 
 
 class GeometryTensors:
-    """All geometries of a store as flat tensors, with neighbour lists, ready to be batched.
+    """All geometries of a store as flat tensors, ready to be batched.
+
+    Their neighbour lists are made once and kept where they take little memory; otherwise those of a
+    batch are made with the batch. The batches are the same.
 
     Parameters
     ----------
     store
-        Geometries, G of them with A atoms in total.
+        Geometries, G of them with A atoms in total. Arrays are shared with it where types allow.
     cutoff
         Cutoff of the neighbour lists in angstrom.
     fidelities
         Levels whose labels are taken, in this order.
     dtype
         Of positions and forces; energies are float64.
+    kept_bytes
+        Most memory that neighbour lists may take to be kept, by default 256 MiB. An edge takes
+        2 bytes where no geometry has more than 256 atoms, otherwise 8, and its shift 12 in single
+        precision where anything is periodic.
 
     Attributes
     ----------
@@ -126,7 +102,7 @@ class GeometryTensors:
     Raises
     ------
     ValueError
-        The store has no such fidelity.
+        The store has no such fidelity, or a neighbour list cannot be made.
     """
 
     def __init__(
@@ -135,6 +111,7 @@ class GeometryTensors:
         cutoff: float,
         fidelities: Sequence[str],
         dtype: torch.dtype = torch.float32,
+        kept_bytes: int | None = None,
     ) -> None:
         self.fidelities = list(fidelities)
         self.cutoff = cutoff
@@ -142,7 +119,9 @@ class GeometryTensors:
         self.positions = torch.from_numpy(store.positions).to(dtype)  # (A, 3)
         self.offsets = torch.from_numpy(store.offsets)  # (G + 1,)
         self.energies, self.forces = _labels(store, fidelities, dtype)
-        self._edge_index, self._shifts, self._edge_offsets = _edges(store, cutoff, dtype)
+        self._geometries = Geometries.of(store)
+        most = KEPT_BYTES if kept_bytes is None else kept_bytes
+        self._kept = _kept_edges(self._geometries, cutoff, dtype, most)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -157,20 +136,64 @@ class GeometryTensors:
         """
         index = torch.as_tensor(indices, dtype=torch.int64)
         atoms, n_atoms = _members(self.offsets, index)
-        edges, n_edges = _members(self._edge_offsets, index)
-        first_atom = torch.cumsum(n_atoms, 0) - n_atoms
-        edge_index = self._edge_index[:, edges].long()
-        shifts = self._shifts
+        positions = self.positions[atoms]
+        edge_index, shifts = self._edges(index, n_atoms)
         return Batch(
             species=self.species[atoms],
-            positions=self.positions[atoms],
-            edge_index=edge_index + torch.repeat_interleave(first_atom, n_edges),
-            shifts=self.positions.new_zeros(len(edges), 3) if shifts is None else shifts[edges],
+            positions=positions,
+            edge_index=edge_index,
+            shifts=positions.new_zeros(edge_index.shape[1], 3) if shifts is None else shifts,
             graph_index=torch.repeat_interleave(torch.arange(len(index)), n_atoms),
             n_graphs=len(index),
             energies=self.energies[index],
             forces=self.forces[atoms],
         )
+
+    def _edges(self, index: Tensor, n_atoms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Edges (2, E) of chosen geometries joined to one graph; shifts where any is not zero."""
+        if self._kept is not None:
+            return self._kept.joined(index, torch.cumsum(n_atoms, 0) - n_atoms)
+        edge_index, shifts = joint_edges(self._geometries.select(index.numpy()), self.cutoff)
+        return torch.from_numpy(edge_index), torch.from_numpy(shifts).to(self.positions.dtype)
+
+
+def _kept_edges(
+    geometries: Geometries, cutoff: float, dtype: torch.dtype, kept_bytes: int
+) -> "_KeptEdges | None":
+    """All edges if they take ``kept_bytes`` or less; if not, None, once they are checked."""
+    number = np.uint8 if geometries.n_atoms.max() <= 256 else np.int32
+    edge_bytes = 2 * np.dtype(number).itemsize + 3 * dtype.itemsize * geometries.pbc.any()
+    if edge_bytes * estimated_edges(geometries, cutoff) <= kept_bytes:
+        return _KeptEdges(geometries, cutoff, dtype, number)
+    check_geometries(geometries, cutoff)
+    return None
+
+
+class _KeptEdges:
+    """Edges within every geometry, one geometry after the other."""
+
+    def __init__(
+        self, geometries: Geometries, cutoff: float, dtype: torch.dtype, number: type[np.integer]
+    ) -> None:
+        pairs, shifts, counts = [], [], [np.zeros(1, np.int64)]
+        for start in range(0, len(geometries), _AT_ONCE):
+            part = geometries.select(np.arange(start, min(start + _AT_ONCE, len(geometries))))
+            edge_index, shift = joint_edges(part, cutoff)
+            geometry = np.repeat(np.arange(len(part)), part.n_atoms)[edge_index[0]]
+            within = edge_index - part.offsets[geometry]
+            pairs.append(within.astype(number))
+            counts.append(np.bincount(geometry, minlength=len(part)))
+            if geometries.pbc.any():
+                shifts.append(torch.from_numpy(shift).to(dtype))
+        self._pairs = torch.from_numpy(np.concatenate(pairs, axis=1))  # (2, E)
+        self._shifts = torch.cat(shifts) if shifts else None  # (E, 3)
+        self._offsets = torch.from_numpy(np.cumsum(np.concatenate(counts)))  # (G + 1,)
+
+    def joined(self, index: Tensor, first_atom: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Edges (2, E) of geometries whose atoms begin at ``first_atom`` (B,); their shifts."""
+        edges, n_edges = _members(self._offsets, index)
+        pairs = self._pairs[:, edges].long() + torch.repeat_interleave(first_atom, n_edges)
+        return pairs, None if self._shifts is None else self._shifts[edges]
 
 
 def _labels(store: Store, fidelities: Sequence[str], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -187,19 +210,3 @@ def _members(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.cumsum(counts, 0) - counts
     rows = torch.repeat_interleave(offsets[index] - first, counts)
     return rows + torch.arange(len(rows)), counts
-
-
-def _edges(store: Store, cutoff: float, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Edges within every geometry, (2, E) int32; their shifts where any is not zero; offsets."""
-    pairs, shifts, counts = [], [], [np.zeros(1, np.int64)]
-    for start in range(0, store.n_geometries, _AT_ONCE):
-        part = store.select(np.arange(start, min(start + _AT_ONCE, store.n_geometries)))
-        edge_index, shift = joint_edges(part, cutoff)
-        geometry = np.repeat(np.arange(part.n_geometries), part.n_atoms)[edge_index[0]]
-        pairs.append((edge_index - part.offsets[geometry]).astype(np.int32))
-        counts.append(np.bincount(geometry, minlength=part.n_geometries))
-        if store.pbc.any():
-            shifts.append(shift)
-    offsets = torch.from_numpy(np.cumsum(np.concatenate(counts)))
-    joined = torch.from_numpy(np.concatenate(pairs, axis=1))
-    return joined, torch.from_numpy(np.concatenate(shifts)).to(dtype) if shifts else None, offsets

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -154,33 +154,16 @@ def read_arrays(path: str | Path) -> tuple[Arrays, dict[str, Any]]:
     ValueError
         The file is damaged, is no store, or is of another format version.
     """
-    file, manifest = open_file(path)
-    with file, naming_damage(path):
-        return {name: read_rows(dataset) for name, dataset in datasets(file).items()}, manifest
-
-
-def open_file(path: str | Path) -> tuple[h5py.File, dict[str, Any]]:
-    """A file of the format, open for reading, and its manifest.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        The file is damaged, is no store, or is of another format version.
-    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    with naming_damage(path), ExitStack() as stack:
-        file = stack.enter_context(h5py.File(path, "r"))
+    with _naming_damage(path), h5py.File(path, "r") as file:
         _check_format(file, path)
         manifest = json.loads(file.attrs["manifest"])
-        stack.pop_all()
-        return file, manifest
+        return {name: _rows(dataset) for name, dataset in _datasets(file).items()}, manifest
 
 
 @contextmanager
-def naming_damage(path: str | Path) -> Iterator[None]:
+def _naming_damage(path: str | Path) -> Iterator[None]:
     """Turn what HDF5 raises while a damaged file is read into an error that names the file."""
     try:
         yield
@@ -214,7 +197,7 @@ def missing_array(path: str | Path, name: str) -> ValueError:
     )
 
 
-def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Datasets by their path inside the file."""
     found: dict[str, h5py.Dataset] = {}
     file.visititems(
@@ -223,7 +206,7 @@ def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     return found
 
 
-def read_rows(dataset: h5py.Dataset, rows: slice = slice(None)) -> NDArray[Any]:
-    """Rows of a dataset, text as numpy unicode."""
-    data: NDArray[Any] = dataset[rows]
+def _rows(dataset: h5py.Dataset) -> NDArray[Any]:
+    """All of a dataset, text as numpy unicode."""
+    data: NDArray[Any] = dataset[:]
     return np.char.decode(data, "utf-8") if data.dtype.kind == "S" else data

@@ -107,13 +107,14 @@ def _complete(store: Store, index: int, copy: int) -> None:
 
 
 def _labels(stores: Sequence[Store], name: str) -> Labels:
-    energies, forces = [], []
-    for store in stores:
-        own = store.labels.get(name)
-        energies.append(np.full(store.n_geometries, np.nan) if own is None else own.energy)
-        nothing = np.full((len(store.numbers), 3), np.nan, np.float32)
-        forces.append(nothing if own is None else own.forces)
-    return Labels(np.concatenate(energies), np.concatenate(forces))
+    parts = [
+        store.labels.get(name) or Labels.empty(store.n_geometries, len(store.numbers))
+        for store in stores
+    ]
+    return Labels(
+        np.concatenate([part.energy for part in parts]),
+        np.concatenate([part.forces for part in parts]),
+    )
 
 
 def _column(stores: Sequence[Store], key: str) -> NDArray[Any]:

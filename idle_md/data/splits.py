@@ -1,5 +1,6 @@
 """Splits over all fidelities at once, and balanced draws of labels."""
 
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -73,13 +74,14 @@ def geometry_ids(store: Store) -> Indices:
     ids: dict[bytes, int] = {}
     result = np.empty(store.n_geometries, dtype=np.int64)
     for index in range(store.n_geometries):
-        result[index] = ids.setdefault(store.key(index), len(ids))
+        key = blake2b(store.key(index), digest_size=16).digest()
+        result[index] = ids.setdefault(key, len(ids))
     return result
 
 
 def _by_role(store: Store, copies: Indices) -> dict[str, Indices]:
     roles = np.where(store.role == "", "train", store.role)
-    unknown = sorted(set(roles.tolist()) - set(ROLES))
+    unknown = sorted(set(np.unique(roles).tolist()) - set(ROLES))
     if unknown:
         raise ValueError(f"unknown role {unknown[0]!r}: use one of {', '.join(ROLES)}, or none")
     first = np.unique(copies, return_index=True)[1][copies]

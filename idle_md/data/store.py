@@ -41,6 +41,12 @@ class Labels:
     energy: NDArray[np.float64]
     forces: NDArray[np.float32]
 
+    @classmethod
+    def empty(cls, n_geometries: int, n_atoms: int) -> "Labels":
+        """Labels that are all missing, of geometries with ``n_atoms`` atoms in total."""
+        forces = np.full((n_atoms, 3), np.nan, np.float32)
+        return cls(np.full(n_geometries, np.nan), forces)
+
 
 @dataclass
 class Store:
@@ -108,7 +114,7 @@ class Store:
     @property
     def elements(self) -> list[int]:
         """Atomic numbers that occur, ascending."""
-        return [int(number) for number in np.unique(self.numbers)]
+        return np.flatnonzero(np.bincount(self.numbers)).tolist()
 
     def labels_of(self, fidelity: str) -> Labels:
         """Labels of one fidelity.
@@ -142,20 +148,16 @@ class Store:
         ValueError
             An atom is of none of the elements.
         """
-        column = np.full(256, -1)
-        column[list(elements)] = np.arange(len(elements))
-        columns = column[self.numbers]
-        if (columns < 0).any():
-            unknown = symbols(np.unique(self.numbers[columns < 0]))
+        unknown = symbols(sorted(set(self.elements) - set(elements)))
+        if unknown:
             raise ValueError(
                 f"unknown elements {', '.join(unknown)}: only {', '.join(symbols(elements))} "
                 "are known here"
             )
-        rows = np.repeat(np.arange(self.n_geometries), self.n_atoms)
-        counts = np.bincount(
-            rows * len(elements) + columns, minlength=self.n_geometries * len(elements)
-        )
-        return counts.reshape(self.n_geometries, len(elements)).astype(np.float64)
+        counts = np.empty((self.n_geometries, len(elements)))
+        for column, number in enumerate(elements):
+            counts[:, column] = _sums(self.numbers == number, self.offsets)
+        return counts
 
     def atoms(self, index: int) -> Atoms:
         """One geometry as an ASE object, without labels."""
@@ -243,7 +245,7 @@ class Store:
         """
         try:
             flat: dict[str, NDArray[Any]] = {
-                name: arrays[name].astype(dtype) for name, dtype in _FLAT.items()
+                name: arrays[name].astype(dtype, copy=False) for name, dtype in _FLAT.items()
             }
             labels = {
                 name: Labels(arrays[f"labels/{name}/energy"], arrays[f"labels/{name}/forces"])
@@ -291,11 +293,17 @@ def _check_shapes(store: Store) -> None:
 
 
 def _check_whole(store: Store, fidelity: str) -> None:
-    finite = np.isfinite(store.labels[fidelity].forces).sum(axis=1)
-    totals = np.diff(np.concatenate([[0], np.cumsum(finite)])[store.offsets])
+    finite = np.isfinite(store.labels[fidelity].forces).sum(axis=1, dtype=np.uint8)
+    totals = _sums(finite, store.offsets)
     partial = np.flatnonzero((totals > 0) & (totals < 3 * store.n_atoms))
     if len(partial):
         raise ValueError(
             f"{fidelity} forces of geometry {partial[0]} are NaN for some atoms only: give all of "
             "a geometry's forces or none"
         )
+
+
+def _sums(values: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of small integers or flags (A,) over the atoms of every geometry, (G,)."""
+    sums: NDArray[np.int64] = np.add.reduceat(values, offsets[:-1], dtype=np.int64)
+    return sums

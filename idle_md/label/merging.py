@@ -89,11 +89,9 @@ def merged(
 ) -> Store:
     """Return a store with the labels of some records."""
     name = report.fidelity
-    old = store.labels.get(name)
-    energy = np.full(store.n_geometries, np.nan) if old is None else old.energy.copy()
-    forces = np.full((len(store.numbers), 3), np.nan, np.float32)
-    if old is not None:
-        forces = old.forces.copy()
+    nothing = Labels.empty(store.n_geometries, len(store.numbers))
+    old = store.labels.get(name, nothing)
+    energy, forces = old.energy.copy(), old.forces.copy()
     status = store.info.get(f"{name}_status", np.full(store.n_geometries, "")).tolist()
     program = store.info.get(f"{name}_program", np.full(store.n_geometries, "")).tolist()
     cpu_seconds = store.info.get(f"{name}_cpu_seconds", np.full(store.n_geometries, np.nan)).copy()

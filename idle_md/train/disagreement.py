@@ -53,8 +53,7 @@ def disagreement(models: Sequence[Path]) -> Callable[[Store], Scores]:
 def _force_spread(heads: Sequence[tuple[Potential, str]], store: Store) -> Scores:
     if store.n_geometries == 0:
         return np.empty(0)
-    shape = (len(store.numbers), 3)
-    nothing = Labels(np.full(store.n_geometries, np.nan), np.full(shape, np.nan, np.float32))
+    nothing = Labels.empty(store.n_geometries, len(store.numbers))
     bare = replace(store, labels={"none": nothing})
     forces = []
     for potential, fidelity in heads:

@@ -1,5 +1,6 @@
 """From a configuration to what a fit needs: labels, splits, a loss, the order of batches."""
 
+import gc
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,7 @@ def build_task(config: TrainConfig) -> Task:
     ValueError
         If the data set lacks a fidelity, kind of label, or enough labels for a budget.
     """
+    gc.collect()  # the data of the stage before: Lightning's objects refer to each other
     store = load_store(config)
     _check_labels(config, store)
     splits = split(store, **config.data.split.model_dump())
@@ -51,11 +53,17 @@ def build_task(config: TrainConfig) -> Task:
         store=store,
         tensors=tensors,
         splits=splits,
-        elements=sorted(int(z) for z in np.unique(store.select(splits["train"]).numbers)),
+        elements=_elements(store, splits["train"]),
         objective=build_objective(config, tensors),
         stream=_build_stream(config, tensors, splits["train"]),
         label_counts=_count_labels(config, tensors, splits),
     )
+
+
+def _elements(store: Store, indices: Indices) -> list[int]:
+    present = store.element_counts(store.elements)[indices].any(axis=0)
+    found: list[int] = np.asarray(store.elements)[present].tolist()
+    return found
 
 
 def load_store(config: TrainConfig) -> Store:

@@ -1,12 +1,13 @@
 """Batches equal a loop over geometries."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from idle_md.data import GeometryTensors, load
+from idle_md.data import Batch, GeometryTensors, Labels, Store, load
 from idle_md.neighbors import neighbor_list
 
 CUTOFF = 3.5
@@ -53,6 +54,81 @@ def _ordered(edges: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Centre, neighbour and vector of the edges, sorted: their order within a centre is free."""
     rows = np.concatenate([edges, vectors.T])
     return rows[:, np.lexsort(rows[::-1])]
+
+
+def assert_same_bits(one: Batch, two: Batch) -> None:
+    mine, other = vars(one), vars(two)
+    assert mine.pop("n_graphs") == other.pop("n_graphs")
+    for name, tensor in mine.items():
+        assert tensor.dtype == other[name].dtype, name
+        assert tensor.numpy().tobytes() == other[name].numpy().tobytes(), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_batches_are_the_same_whether_edges_are_kept_or_made(some_store, dtype) -> None:
+    kept, made = (
+        GeometryTensors(some_store, CUTOFF, ["high", "low"], dtype, kept_bytes)
+        for kept_bytes in (None, 0)
+    )
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 7, 60):
+        indices = rng.integers(some_store.n_geometries, size=size)
+        assert_same_bits(kept.batch(indices), made.batch(indices))
+
+
+def of_sizes(*n_atoms: int) -> Store:
+    """Atoms at random places within 8 angstrom."""
+    total, count = sum(n_atoms), len(n_atoms)
+    return Store(
+        numbers=np.ones(total, dtype=np.int64),
+        positions=8 * np.random.default_rng(0).random((total, 3)),
+        offsets=np.concatenate([[0], np.cumsum(n_atoms)]),
+        cell=np.zeros((count, 3, 3)),
+        pbc=np.zeros((count, 3), dtype=bool),
+        charge=np.zeros(count, dtype=np.int64),
+        group=np.array(["a"] * count),
+        role=np.array([""] * count),
+        labels={"low": Labels(np.zeros(count), np.zeros((total, 3), np.float32))},
+    )
+
+
+@pytest.mark.parametrize("sizes", [(3, 250, 100, 101, 1), (3, 256, 5), (3, 257, 5), (3, 70, 5)])
+def test_batches_are_the_same_beside_large_geometries(sizes) -> None:
+    store = of_sizes(*sizes)
+    kept, made = (GeometryTensors(store, CUTOFF, ["low"], kept_bytes=most) for most in (None, 0))
+    backwards = list(range(len(sizes)))[::-1]
+    assert_same_bits(kept.batch(backwards), made.batch(backwards))
+    pairs, _ = neighbor_list(store.atoms(1).positions, CUTOFF)
+    batch = made.batch([1])
+    found = _ordered(batch.edge_index.numpy(), batch.edge_vectors.numpy())
+    np.testing.assert_array_equal(found[:2], pairs[:, np.lexsort(pairs[::-1])])
+
+
+@pytest.mark.parametrize("kept_bytes", [None, 0])
+def test_what_has_no_neighbours_is_refused(store, kept_bytes) -> None:
+    with pytest.raises(ValueError, match="the cutoff must be positive"):
+        GeometryTensors(store, 0.0, ["low"], kept_bytes=kept_bytes)
+    store.positions[4] = np.nan
+    with pytest.raises(ValueError, match="is not a number"):
+        GeometryTensors(store, CUTOFF, ["low"], kept_bytes=kept_bytes)
+
+
+def test_edges_are_kept_within_the_memory_asked_for() -> None:
+    store = load("chno-mini", ["gfn2"])
+    store = store.select(store.role == "train")
+    everything = GeometryTensors(store, 5.0, ["gfn2"]).batch(np.arange(store.n_geometries))
+
+    def retained(kept_bytes: int) -> int:
+        tracemalloc.start()
+        tensors = GeometryTensors(store, 5.0, ["gfn2"], kept_bytes=kept_bytes)
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(tensors) == store.n_geometries
+        return size
+
+    edges = 2 * everything.edge_index.shape[1]  # bytes
+    assert retained(0) == pytest.approx(retained(edges // 2), rel=0.01)
+    assert retained(2 * edges) - retained(0) == pytest.approx(edges, rel=0.2)
 
 
 def test_edges_are_sorted_by_centre_and_within_the_cutoff(store) -> None:

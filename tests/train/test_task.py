@@ -1,11 +1,12 @@
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from idle_md.data import Store
-from idle_md.train import parse_config
+from idle_md.data import Store, load
+from idle_md.train import parse_config, train
 from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import build_task
 
@@ -96,3 +97,22 @@ def test_low_level_that_is_not_there(settings: dict[str, Any]) -> None:
     settings["method"] = {"name": "idle", "low_level": "pm6"}
     with pytest.raises(ValueError, match=r"method\.low_level is 'pm6'.*gfn2"):
         build_task(parse_config(settings))
+
+
+def test_data_of_a_stage_are_freed_before_those_of_the_next(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores: list[weakref.ref[Store]] = []
+
+    def load_alone(source: str) -> Store:
+        assert all(store() is None for store in stores)
+        loaded = load(source)
+        stores.append(weakref.ref(loaded))
+        return loaded
+
+    monkeypatch.setattr("idle_md.train.task.load", load_alone)
+    budget = {"steps": 2, "validate_every": 1}
+    finetune = {"budget": budget}
+    settings |= {"method": {"name": "transfer", "source": "gfn2", "finetune": finetune}}
+    train(parse_config(settings | {"budget": budget}))
+    assert len(stores) == 2

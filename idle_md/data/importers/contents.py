@@ -206,14 +206,13 @@ def labelled(
     ValueError
         The labels do not fit the geometries, or one is infinite.
     """
-    n_geometries, n_atoms = store.n_geometries, len(store.numbers)
-    labels = {
-        name: Labels(
-            np.asarray(energies.get(name, np.full(n_geometries, np.nan)), np.float64),
-            np.asarray(forces.get(name, np.full((n_atoms, 3), np.nan)), np.float32),
+    labels = {}
+    for name in dict.fromkeys([*energies, *forces]):
+        nothing = Labels.empty(store.n_geometries, len(store.numbers))
+        labels[name] = Labels(
+            np.asarray(energies.get(name, nothing.energy), np.float64),
+            np.asarray(forces.get(name, nothing.forces), np.float32),
         )
-        for name in dict.fromkeys([*energies, *forces])
-    }
     for name, each in labels.items():
         infinite = np.flatnonzero(np.isinf(each.energy))
         if len(infinite):

@@ -19,6 +19,13 @@ from idle_md.train.fit.optimizer import Optimization
 from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import build_task
 
+NO_EDGES_KEPT = """
+from idle_md.cli.main import main
+from idle_md.data import batch
+batch.KEPT_BYTES = 0
+main()
+"""
+
 
 @pytest.fixture
 def run(settings: dict[str, Any]) -> Path:
@@ -89,15 +96,16 @@ def test_minutes_end_a_run(settings: dict[str, Any]) -> None:
     assert rows[-1]["learning_rate"] < 0.05 * rows[0]["learning_rate"]
 
 
-def test_killed_and_resumed_run_ends_with_the_same_metrics(
+def test_killed_and_resumed_run_ends_with_the_same_model(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
+    """The killed run makes edges with each batch, as on a large store; the whole one keeps them."""
     settings["budget"] = {"steps": 120, "validate_every": 10, "early_stopping": 50}
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(settings))
     whole = train(load_config(config, [f"out={tmp_path / 'whole'}"]))
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "idle_md", "train", str(config), f"out={out}"]
+    command = [sys.executable, "-c", NO_EDGES_KEPT, "train", str(config), f"out={out}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while len(read_log(out / "log.csv")) < 4:
         assert process.poll() is None, "ended before it could be killed"
@@ -108,6 +116,10 @@ def test_killed_and_resumed_run_ends_with_the_same_metrics(
     subprocess.run([*command, "--resume"], check=True, stdout=subprocess.DEVNULL)
     for role in ("test", "ood"):
         assert metrics(out)[role] == metrics(whole)[role]
+    weights, expected = (load_checkpoint(f / "best.ckpt")[0].state_dict() for f in (out, whole))
+    assert weights.keys() == expected.keys()
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0, equal_nan=True)
     columns = ("step", "score", "gfn2_energy_mae_mev")
     logs = [[tuple(r[c] for c in columns) for r in read_log(f / "log.csv")] for f in (out, whole)]
     assert logs[0] == logs[1]

@@ -14,8 +14,9 @@ import numpy as np
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import why_portable
 from idle_md.engines.ase import Calculator
+from idle_md.engines.choices import Mode
 from idle_md.engines.lammps import process as lammps_run
-from idle_md.engines.lammps.input import Mode, place
+from idle_md.engines.lammps.input import place
 from idle_md.engines.lammps.single_point import evaluate_each
 from idle_md.engines.parity.structures import SAMPLES
 from idle_md.engines.predict import evaluate

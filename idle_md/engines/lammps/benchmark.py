@@ -14,8 +14,10 @@ import ase.build
 from idle_md.deploy import load
 from idle_md.deploy.kernels import Kernels
 from idle_md.elements import symbols
-from idle_md.engines.lammps.input import Mode, Structure, place, set_up, write_data
+from idle_md.engines.choices import Mode
+from idle_md.engines.lammps.input import Structure, place, set_up, write_data
 from idle_md.engines.lammps.process import LammpsError, run_process
+from idle_md.engines.results import ns_per_day
 
 SPACING = 3.1
 """angstrom between molecules of water: 1.00 g/cm^3."""
@@ -199,5 +201,5 @@ def _timing(samples: Sequence[_Sample], atoms: int, timestep_fs: float) -> Timin
         step_ms=step_ms,
         outside_ms=statistics.median(sample.outside_ms for sample in samples),
         katom_steps_per_s=atoms / step_ms,
-        ns_per_day=timestep_fs * 1e-6 / (step_ms * 1e-3) * 86400,
+        ns_per_day=ns_per_day(1, timestep_fs, 1e-3 * step_ms),
     )

@@ -23,6 +23,7 @@ from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.timing import Comparison, compare_inference
 from idle_md.engines.openmm.force import Backend, Neighbors, create_force
 from idle_md.engines.openmm.system import find_platform, standard_form
+from idle_md.engines.results import ns_per_day
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import BACKBONES, Potential
 
@@ -320,5 +321,5 @@ def _timing(way: Way, times: dict[Any, list[float]], timestep_fs: float) -> Timi
         step_ms=step,
         core_ms=statistics.median(core),
         overhead_ms=statistics.median(a - b for a, b in zip(own, core, strict=True)),
-        ns_per_day=timestep_fs * 1e-6 / (step * 1e-3) * 86400,
+        ns_per_day=ns_per_day(1, timestep_fs, 1e-3 * step),
     )

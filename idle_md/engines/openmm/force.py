@@ -23,7 +23,6 @@ from idle_md.engines.choices import Backend
 from idle_md.engines.edges.choice import Neighbors, edges_for
 from idle_md.engines.openmm.backends import choose, force_class, why_not
 from idle_md.engines.openmm.particles import chosen_particles, is_periodic
-from idle_md.engines.openmm.spread import SpreadError, SpreadReporter
 from idle_md.native.choice import Kernels
 from idle_md.native.nnpops import find_nnpops, load_nnpops
 from idle_md.native.operators import load_operators
@@ -35,8 +34,6 @@ __all__ = [
     "Neighbors",
     "OpenMMModule",
     "PythonComputation",
-    "SpreadError",
-    "SpreadReporter",
     "backend_of",
     "create_force",
 ]

@@ -17,7 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from idle_md.deploy import load
-from idle_md.engines.openmm.dynamics import MDResult, run_md
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
+from idle_md.engines.results import MDResult
 from idle_md.files import replacing
 from idle_md.structures import read_structure
 
@@ -43,13 +45,16 @@ def main(
         result = run_md(
             deployed,
             atoms,
-            ensemble="nve",
-            temperature_K=temperature,
-            timestep_fs=timestep,
-            steps=round(1000 * picoseconds / timestep),
-            interval=100,
-            minimize=True,
-            seed=seed,
+            MDSettings(
+                ensemble="nve",
+                temperature_K=temperature,
+                timestep_fs=timestep,
+                steps=round(1000 * picoseconds / timestep),
+                interval=100,
+                minimize=True,
+                max_stretch=0,
+                seed=seed,
+            ),
         )
         rows.append((_drift(result), _fluctuation(result), result.ns_per_day))
         table.add_row(*(f"{value:.4f}" for value in rows[-1]))
@@ -64,8 +69,8 @@ def main(
             "drift_mev_per_atom_per_ps": drift.tolist(),
             "fluctuation_mev_per_atom": fluctuation.tolist(),
             "ns_per_day": speed.tolist(),
-            "platform": result.platform,
-            "backend": result.backend,
+            "platform": result.settings.platform,
+            "backend": result.settings.backend,
             "dtype": str(deployed.dtype),
         }
         with replacing(output) as file:

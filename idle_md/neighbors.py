@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from vesin import NeighborList
 
+from idle_md.cells import spanning
+
 LARGEST_EXTENT = 1e5
 """angstrom; much longer systems without periodicity end the process inside vesin."""
 
@@ -54,7 +56,7 @@ def neighbor_list(
         return np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3))
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
     pairs, images = search.compute(
-        points, box=_spanning(box, periodic), periodic=periodic, quantities="PS"
+        points, box=spanning(box, periodic), periodic=periodic, quantities="PS"
     )
     edge_index = np.ascontiguousarray(pairs.T, dtype=np.int64)  # (2, E)
     return edge_index, images.astype(np.float64) @ box
@@ -163,13 +165,3 @@ def check_system(
             f"the cell {box.tolist()} spans no volume along its periodic directions "
             f"{periodic.tolist()}: give lattice vectors in angstrom, or pbc=False"
         )
-
-
-def _spanning(box: NDArray[np.float64], periodic: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The cell with its open directions replaced by unit vectors normal to the periodic ones."""
-    if not periodic.any() or periodic.all():
-        return box
-    full = np.where(periodic[:, None], box, 0.0)
-    _, _, directions = np.linalg.svd(box[periodic])
-    full[~periodic] = directions[periodic.sum() :]
-    return full

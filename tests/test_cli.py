@@ -55,7 +55,9 @@ def test_help_takes_less_than_a_cpu_second() -> None:
     assert min(seconds) < 1.0
 
 
-@pytest.mark.parametrize("heavy", ["torch", "openmm", "lightning", "ase", "h5py", "matplotlib"])
+@pytest.mark.parametrize(
+    "heavy", ["torch", "openmm", "lightning", "ase", "h5py", "matplotlib", "pydantic"]
+)
 def test_command_line_is_built_without_heavy_packages(heavy: str) -> None:
     code = f"import sys, idle_md.cli.main; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

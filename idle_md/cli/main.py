@@ -29,11 +29,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+HAND_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""For a verb that reads its options itself."""
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
-model_verbs = (train, adapt, evaluate, export, info, check, md)
-for verb in (sample, label, grow, *model_verbs, quickstart, build_plugins, doctor):
+for verb in (sample, label, grow, train, adapt, evaluate, export, info, check):
     app.command()(verb)
+app.command(add_help_option=False, context_settings=HAND_ON)(md)
+for later_verb in (quickstart, build_plugins, doctor):
+    app.command()(later_verb)
 
 
 def _print_version(wanted: bool) -> None:

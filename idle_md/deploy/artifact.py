@@ -148,9 +148,7 @@ def load(
     if isinstance(model, DeployedModel):
         return model
     path = Path(model)
-    if not path.is_file():
-        raise FileNotFoundError(f"no model at {path}: `idle-md export` writes one")
-    content = path.read_bytes()
+    content = _content(path)
     metadata = _checked_metadata(content, path)
     core = from_bytes(content, device)
     _cast(core, dtype or metadata.torch_dtype)
@@ -158,6 +156,23 @@ def load(
     if not _takes_native(path, metadata, where, kernels):
         return DeployedModel(core, metadata, where, precision, "portable")
     return DeployedModel(native_core(core, metadata), metadata, where, precision, "native")
+
+
+def read_metadata(path: str | Path) -> Metadata:
+    """Return what a model file says of itself, checked against its content.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`load`.
+    """
+    return _checked_metadata(_content(Path(path)), Path(path))
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise FileNotFoundError(f"no model at {path}: `idle-md export` writes one")
+    return path.read_bytes()
 
 
 def _takes_native(path: Path, metadata: Metadata, device: torch.device, kernels: Kernels) -> bool:

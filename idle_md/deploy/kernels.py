@@ -1,7 +1,7 @@
 """Native operators put in the place of a portable graph."""
 
 import logging
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,11 @@ from idle_md.deploy.committee import CommitteeCore
 from idle_md.deploy.core import DeployedCore
 from idle_md.deploy.metadata import Metadata
 from idle_md.deploy.torchscript import script
+from idle_md.native.choice import Kernels
 from idle_md.native.operators import load_operators
 from idle_md.native.places import REMEDY
 
-Kernels = Literal["auto", "native", "portable"]
+__all__ = ["Kernels", "PaiNNKernel", "native_core", "why_portable"]
 
 logger = logging.getLogger(__name__)
 

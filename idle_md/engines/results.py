@@ -1,11 +1,14 @@
 """What engines give: one result of an evaluation, one of molecular dynamics."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import ase
 import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
+
+from idle_md.engines.md_settings import MDSettings
 
 Array = NDArray[np.float64]
 
@@ -57,28 +60,22 @@ class MDResult:
 
     Attributes
     ----------
-    ran_by
-        Engine, and how it ran the model, such as ``"OpenMM Reference through torchforce"``.
-    steps
-        Steps that were done, without what a restart file had behind it.
+    settings
+        Those of the run, with what was chosen for it: backend, platform, kernels and threads.
     ns_per_day
         Speed with reports included.
     times_ps, potential_ev, kinetic_ev
         Reports (n,), the first of them before the first step.
     final
         Last structure.
-    is_nve
-        Whether the total energy should be conserved.
     """
 
-    ran_by: str
-    steps: int
+    settings: MDSettings
     ns_per_day: float
     times_ps: Array
     potential_ev: Array
     kinetic_ev: Array
     final: ase.Atoms
-    is_nve: bool
 
     @property
     def total_ev(self) -> Array:
@@ -88,9 +85,21 @@ class MDResult:
     @property
     def nve_drift_mev_per_atom_per_ps(self) -> float | None:
         """Slope of the total energy per atom; None for other ensembles and under three reports."""
-        if not self.is_nve or len(self.times_ps) < 3:
+        if self.settings.ensemble != "nve" or len(self.times_ps) < 3:
             return None
         return drift_mev_per_atom_per_ps(self.times_ps, self.total_ev, len(self.final))
+
+    @property
+    def ran_by(self) -> str:
+        """Engine, and how it ran the model, such as ``"OpenMM Reference through torchforce"``."""
+        if self.settings.engine == "lammps":
+            ranks = self.settings.ranks
+            return f"LAMMPS on {ranks} MPI rank{'s' if ranks > 1 else ''}"
+        return f"OpenMM {self.settings.platform} through {self.settings.backend}"
+
+
+Progress = Callable[[int, float], None]
+"""Called with the number of steps done and the speed so far in ns/day."""
 
 
 def ns_per_day(steps: float, timestep_fs: float, seconds: float) -> float:

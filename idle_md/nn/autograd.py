@@ -50,8 +50,13 @@ class AutogradGradient(nn.Module):
         energies, weights = self.head(features.detach(), n_owned)  # (N,), (N, F)
         gradients = torch.zeros_like(edge_vectors)  # (E, 3)
         if features.requires_grad:  # it does not where there are no edges
-            outer: list[Tensor | None] = [weights]
-            found = torch.autograd.grad([features], [vectors], outer, allow_unused=True)[0]
+            outer: list[Tensor | None] = [weights]  # what TorchScript wants, and stubs do not
+            found = torch.autograd.grad(
+                [features],
+                [vectors],
+                outer,  # type: ignore[arg-type]
+                allow_unused=True,
+            )[0]
             if found is not None:
                 gradients = found.detach()
         return energies, gradients

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from idle_md.engines.openmm.dynamics import MDResult
+from idle_md.engines.results import MDResult
 from idle_md.train.errors import Parity
 from idle_md.train.fit.callbacks import Row
 

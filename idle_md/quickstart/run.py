@@ -16,7 +16,10 @@ from idle_md.data import load
 from idle_md.deploy import DeployedModel, export_checkpoint
 from idle_md.deploy import load as load_model
 from idle_md.deploy.timing import compare_inference
-from idle_md.engines.openmm.dynamics import MDResult, run_md
+from idle_md.engines.choices import Ensemble
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
+from idle_md.engines.results import MDResult
 from idle_md.files import replacing
 from idle_md.quickstart.baseline import low_level_baseline
 from idle_md.quickstart.page import render
@@ -36,6 +39,7 @@ BACKBONE = {"features": 64, "interactions": 2, "cutoff": 4.0, "n_radial": 10}
 METHODS = {"single": "single", "idle": "adapt"}
 LEARNING_RATES = {"idle": 4e-3, "single": 5e-4}  # the best for each of those tried, 2e-4 to 4e-3
 VALIDATE_EVERY = {"idle": 250, "single": 100}  # steps; there are more low-level labels to look at
+ENSEMBLES: tuple[Ensemble, ...] = ("nve", "nvt")
 WORTH_COMPILING = 3.0  # minutes of training
 Report = dict[str, Any]
 COMPARED = {
@@ -164,21 +168,24 @@ def _dynamics(out: Path, picoseconds: float, console: Console) -> dict[str, MDRe
     store = load(DATA)
     test = np.flatnonzero((store.group == MOLECULE) & (store.role == "test"))
     steps = round(1000.0 * picoseconds / TIMESTEP_FS)
-    results = {}
+    results: dict[str, MDResult] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        for ensemble in ("nve", "nvt"):
+        for ensemble in ENSEMBLES:
             bar = progress.add_task(f"{MOLECULE} {ensemble.upper()}", total=steps)
             results[ensemble] = run_md(
                 out / "idle.pt",
                 store.atoms(int(test[0])),
-                ensemble=ensemble,
-                temperature_K=TEMPERATURE_K,
-                timestep_fs=TIMESTEP_FS,
-                steps=steps,
-                seed=1,
-                minimize=True,
-                trajectory=out / f"{MOLECULE}_{ensemble}.xyz",
+                MDSettings(
+                    ensemble=ensemble,
+                    temperature_K=TEMPERATURE_K,
+                    timestep_fs=TIMESTEP_FS,
+                    steps=steps,
+                    seed=1,
+                    minimize=True,
+                    max_stretch=0,
+                    trajectory=out / f"{MOLECULE}_{ensemble}.xyz",
+                ),
                 progress=partial(_advance, progress, bar),
             )
     return results
@@ -209,16 +216,16 @@ def _report(
         report[name] = {**errors["test"][name], "train_seconds": seconds.get(name, 0.0), **ood}
     report["parity"] = timing
     report["md"] = {
-        "engine": "openmm",
-        "backend": nve.backend,
-        "platform": nve.platform,
+        "engine": nve.settings.engine,
+        "backend": nve.settings.backend,
+        "platform": nve.settings.platform,
         "molecule": MOLECULE,
         "timestep_fs": TIMESTEP_FS,
         "temperature_K": TEMPERATURE_K,
-        "steps": nve.steps,
+        "steps": nve.settings.steps,
         "nve_drift_mev_per_atom_per_ps": nve.nve_drift_mev_per_atom_per_ps,
         "ns_per_day": nve.ns_per_day,
-        "langevin_steps": nvt.steps,
+        "langevin_steps": nvt.settings.steps,
         "langevin_ns_per_day": nvt.ns_per_day,
     }
     report["versions"] = _versions()

@@ -12,7 +12,7 @@ from idle_md.configuration import Count, Section, parse_section, read_settings
 from idle_md.data import GeometryTensors, Store
 from idle_md.nn import BackboneSection, PaiNN, backbone_class
 from idle_md.run_folder import RunFolder
-from idle_md.train.methods.registry import method_named
+from idle_md.train.registry import method_named
 from idle_md.train.sections import (
     BatchConfig,
     BudgetConfig,
@@ -20,7 +20,7 @@ from idle_md.train.sections import (
     LossConfig,
     OptimizerConfig,
 )
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 
 Label = Literal["energy", "forces"]
 BY_ONE_WORD = ("method", "backbone")  # sections that their name alone may stand for

@@ -16,8 +16,9 @@ from idle_md.deploy import load
 from idle_md.deploy.kernels import Kernels
 from idle_md.elements import symbols
 from idle_md.engines.benchmark import Report, Timing
+from idle_md.engines.choices import Mode
 from idle_md.engines.lammps.engine import LammpsEngine
-from idle_md.engines.lammps.input import Mode, Structure, place, set_up, write_data
+from idle_md.engines.lammps.input import Structure, place, set_up, write_data
 from idle_md.engines.lammps.process import LammpsError, check_there, run_process
 from idle_md.engines.results import ns_per_day
 

@@ -8,9 +8,9 @@ from typing import get_args
 import ase
 
 from idle_md.deploy import DeployedModel
+from idle_md.engines.choices import Mode
 from idle_md.engines.engine import Evaluate
 from idle_md.engines.lammps import process
-from idle_md.engines.lammps.input import Mode
 from idle_md.engines.lammps.single_point import evaluate_each
 from idle_md.engines.results import LeftOut, Prediction
 

@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import ase
 import numpy as np
 from ase import units
-from ase.cell import Cell
 from numpy.typing import NDArray
 
-from idle_md.deploy.kernels import Kernels
+from idle_md.cells import in_standard_form
 from idle_md.elements import symbols
-
-Mode = Literal["fold", "ghost", "local"]
-Precision = Literal["single", "double"]
+from idle_md.engines.choices import Mode, Precision
+from idle_md.native.choice import Kernels
 
 MARGIN = 5.0
 """angstrom between the atoms and the faces of the box where a structure is not periodic."""
@@ -63,37 +61,16 @@ def place(atoms: ase.Atoms) -> Structure:
     """
     if len(atoms) == 0:
         raise ValueError("there are no atoms: LAMMPS needs one at least")
-    cell, rotation = map(np.array, Cell(_spanning(atoms)).standard_form())
-    for row, column in ((2, 1), (2, 0), (1, 0)):
-        cell[row] -= cell[column] * np.round(cell[row, column] / cell[column, column])
-    positions = atoms.positions @ rotation.T
-    origin = np.zeros(3)
+    turned, rotation = in_standard_form(atoms)
+    cell, origin = turned.cell.array.copy(), np.zeros(3)
     for k in np.flatnonzero(~atoms.pbc):  # orthogonal to the others
-        low, high = positions[:, k].min() - MARGIN, positions[:, k].max() + MARGIN
+        along = turned.positions[:, k]
+        low, high = along.min() - MARGIN, along.max() + MARGIN
         origin[k], cell[k] = low, np.eye(3)[k] * (high - low)
+    turned.cell = cell
     kinds = np.stack([atoms.numbers, atoms.get_masses()], 1)  # isotopes are types of their own
     different, types = np.unique(kinds, axis=0, return_inverse=True)
-    turned = atoms.copy()
-    turned.set_constraint()
-    turned.positions, turned.cell = positions, cell
-    if atoms.has("momenta"):
-        turned.set_momenta(atoms.get_momenta() @ rotation.T)
     return Structure(turned, rotation, origin, types.ravel() + 1, symbols(different[:, 0]))
-
-
-def _spanning(atoms: ase.Atoms) -> NDArray[np.float64]:
-    """Return right-handed lattice vectors, those of open directions normal to the others."""
-    lattice = np.array(atoms.cell.array)
-    periodic = np.array(atoms.pbc)
-    if np.linalg.matrix_rank(lattice[periodic]) < periodic.sum():
-        raise ValueError(f"the cell {lattice.tolist()} spans no volume along {periodic.tolist()}")
-    if not periodic.all():
-        lattice[~periodic] = np.linalg.svd(np.where(periodic[:, None], lattice, 0.0))[2][
-            periodic.sum() :
-        ]
-    if np.linalg.det(lattice) < 0:  # the same lattice, or the same plane
-        lattice[2 if periodic.all() else np.flatnonzero(~periodic)[0]] *= -1
-    return lattice
 
 
 def write_data(structure: Structure, path: Path) -> None:

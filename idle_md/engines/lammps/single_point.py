@@ -11,7 +11,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from idle_md.deploy.kernels import Kernels
-from idle_md.engines.lammps.input import Mode, Precision, place, read_dump, set_up, write_data
+from idle_md.engines.choices import Mode, Precision
+from idle_md.engines.lammps.input import place, read_dump, set_up, write_data
 from idle_md.engines.lammps.process import LammpsError, run_here, run_process
 from idle_md.engines.results import Prediction
 

@@ -14,11 +14,11 @@ from typing import Any, Literal, get_args
 import torch
 from openmm import Platform
 
+from idle_md.engines.choices import Backend
 from idle_md.engines.openmm.openmmtorch import load_openmmtorch
 from idle_md.files import replacing
 from idle_md.native.places import cache_folder
 
-Backend = Literal["auto", "torchforce", "pythontorchforce", "pythonforce"]
 CLASSES = {"torchforce": "TorchForce", "pythontorchforce": "PythonTorchForce"}
 """What openmmtorch calls them; PythonForce is OpenMM's own."""
 REMEDY = "install the versions of constraints/torchforce.txt, or use 'pythonforce'"

@@ -1,8 +1,8 @@
 """Molecular dynamics with a deployed model in OpenMM."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ase
@@ -13,22 +13,27 @@ from numpy.typing import NDArray
 
 from idle_md.bonds import find_bonds
 from idle_md.deploy import DeployedModel, load
-from idle_md.deploy.kernels import Kernels
-from idle_md.engines.openmm.force import Backend, SpreadReporter, backend_of
+from idle_md.engines.md_settings import MDSettings
+from idle_md.engines.openmm.force import backend_of, create_force
 from idle_md.engines.openmm.guard import GuardReporter
-from idle_md.engines.openmm.mixed import Surroundings
-from idle_md.engines.openmm.prepare import checkpoint_of, frames_of, initialize, set_up, warm_up
-from idle_md.engines.openmm.recorder import Progress, Reports
-from idle_md.engines.openmm.restart import read_checkpoint
+from idle_md.engines.openmm.mixed import Surroundings, make_mixed_system, model_force, read_start
+from idle_md.engines.openmm.recorder import Recorder
+from idle_md.engines.openmm.restart import Saved, make_checkpoint, read_checkpoint
+from idle_md.engines.openmm.spread import SpreadReporter
+from idle_md.engines.openmm.start_checks import check_start, warn_of_charge
 from idle_md.engines.openmm.system import (
-    Ensemble,
     find_platform,
+    initialize,
     make_barostat,
     make_integrator,
+    make_system,
     repartition_mass,
     standard_form,
+    warm_up,
 )
-from idle_md.engines.openmm.trajectory import Frames
+from idle_md.engines.openmm.trajectory import Frames, Writer, Written, writing_trajectory
+from idle_md.engines.results import MDResult, Progress
+from idle_md.engines.run_file import write_run_file
 from idle_md.memory import keep_freed_memory
 
 SMALL = 100
@@ -36,210 +41,222 @@ SMALL = 100
 
 
 @dataclass(frozen=True)
-class MDResult:
-    """What a run gave.
+class Setup:
+    """What a run is made of.
 
     Attributes
     ----------
-    backend, platform
-        How OpenMM ran the model.
-    steps, ns_per_day
-        Length, without what a restart file had behind it, and speed with reports included.
-    times_ps, potential_ev, kinetic_ev
-        Reports (n,), the first of them before the first step.
-    nve_drift_mev_per_atom_per_ps
-        Slope of a linear fit of the total energy per atom; None for other ensembles.
-    final
-        Last structure.
+    deployed
+        The model.
+    start
+        First structure of the first run, in OpenMM's frame.
+    surroundings
+        What a force field describes, where the model describes a part alone.
+    saved
+        What a restart goes on from.
+    system, force, atoms
+        The System, the model's force in it, and the particles (n,) that this describes.
     """
 
-    backend: str
-    platform: str
-    steps: int
-    ns_per_day: float
-    times_ps: NDArray[np.float64]
-    potential_ev: NDArray[np.float64]
-    kinetic_ev: NDArray[np.float64]
-    nve_drift_mev_per_atom_per_ps: float | None
-    final: ase.Atoms
+    deployed: DeployedModel
+    start: ase.Atoms
+    surroundings: Surroundings | None
+    saved: Saved | None
+    system: openmm.System
+    force: openmm.Force
+    atoms: list[int]
 
     @property
-    def total_ev(self) -> NDArray[np.float64]:
-        """Total energy of every report (n,) in eV."""
-        return self.potential_ev + self.kinetic_ev
+    def first_step(self) -> int:
+        """Step at which the run begins."""
+        return 0 if self.saved is None else int(self.saved.state.getStepCount())
+
+    @property
+    def default_platform(self) -> str | None:
+        """Reference, where the model is most of a step: nothing is handed between threads then."""
+        alone = self.surroundings is None and self.deployed.device.type == "cpu"
+        return "Reference" if alone else None
 
 
-def run_md(
+def run_openmm(
     model: DeployedModel | str | Path,
-    atoms: ase.Atoms,
-    *,
-    ensemble: Ensemble = "nvt",
-    temperature_K: float = 300.0,
-    timestep_fs: float = 0.5,
-    steps: int = 1000,
-    interval: int = 100,
-    friction_per_ps: float = 1.0,
-    pressure_bar: float = 1.0,
-    hydrogen_mass: float | None = None,
-    minimize: bool = False,
-    trajectory: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_interval: int | None = None,
-    restart: str | Path | None = None,
-    max_stretch: float | None = None,
-    spread_threshold: float | None = None,
-    spread_file: str | Path | None = None,
-    surroundings: Surroundings | None = None,
-    backend: Backend = "auto",
-    kernels: Kernels = "auto",
-    platform: str | None = None,
-    threads: int | None = None,
-    seed: int = 0,
+    structure: ase.Atoms | str | Path,
+    settings: MDSettings,
     progress: Progress | None = None,
 ) -> MDResult:
     """Run molecular dynamics of a structure in OpenMM.
 
-    The start is checked, see :func:`~idle_md.engines.openmm.start_checks.check_start`, and so is
-    every report, see :class:`~idle_md.engines.openmm.guard.GuardReporter`: a run that breaks leaves
-    its last good structure in ``NAME.last_good.xyz`` beside the trajectory or the checkpoint, or in
-    the current folder. The process keeps freed memory from then on, see
-    :func:`~idle_md.memory.keep_freed_memory`.
+    NVE is leapfrog Verlet, NVT middle-scheme Langevin, NPT the same with a Monte Carlo barostat.
+    The start is periodic in all directions or in none; a periodic cell is turned and reduced, see
+    :func:`~idle_md.cells.standard_form`. It is checked, see
+    :func:`~idle_md.engines.openmm.start_checks.check_start`, and so is every report, see
+    :class:`~idle_md.engines.openmm.guard.GuardReporter`: a run that breaks leaves its last good
+    structure in ``NAME.last_good.xyz`` beside the trajectory or the checkpoint, or in the current
+    folder. A checkpoint is OpenMM's State as XML, written with the frames and at the end; from it
+    NVE goes on as if it had not stopped, thermostat and barostat draw new random numbers. The
+    process keeps freed memory from then on, see :func:`~idle_md.memory.keep_freed_memory`.
 
     Parameters
     ----------
-    model
-        A deployed model, or the path of one.
-    atoms
-        Start; periodic in all directions or in none. A periodic cell is turned and reduced to the
-        lower triangular form that OpenMM needs. On a restart, the start of the first run.
-    ensemble
-        ``"nve"`` (leapfrog Verlet), ``"nvt"`` (middle-scheme Langevin) or ``"npt"`` (the same and
-        a Monte Carlo barostat).
-    temperature_K
-        Of the initial velocities and of the thermostat.
-    timestep_fs, steps, interval
-        Length of a step, number of steps to do, and steps between two reports or frames.
-    friction_per_ps, pressure_bar
-        Of the thermostat and of the barostat.
-    hydrogen_mass
-        Mass of hydrogen in amu, taken from the atoms that they are bonded to, see
-        :func:`~idle_md.engines.openmm.system.repartition_mass`.
-    minimize
-        Relax the start first.
-    trajectory
-        Where to write frames, see
-        :func:`~idle_md.engines.openmm.trajectory.writing_trajectory`; there must be no such
-        file, but a restart appends to the one that its checkpoint belongs to.
-    checkpoint, checkpoint_interval
-        Where to write a restart file, OpenMM's State as XML, and how often, a multiple of
-        ``interval`` and ``interval`` by default; and at the end.
-    restart
-        Go on from such a file: with its positions, velocities, box, time and step, but with the
-        settings given here. NVE goes on as if it had not stopped; thermostat and barostat draw new
-        random numbers.
-    max_stretch
-        Longest bond that the run goes on with, in sums of covalent radii, for example 2; None, the
-        default, allows reactions and diffusion.
-    spread_threshold, spread_file
-        Of a committee: the largest spread of a force in eV/angstrom that the run goes on with,
-        checked at every report, and the file with the spread of every report, ``spread.csv`` if
-        there is only a threshold; see :class:`~idle_md.engines.openmm.spread.SpreadReporter`.
-    surroundings
-        What a force field describes, where the model describes a part alone. Needs the model's
-        path, and openmmml.
-    backend, kernels
-        See :func:`~idle_md.engines.openmm.create_force`.
-    platform
-        Name of an OpenMM platform. By default Reference for a model on the CPU that is the only
-        force, which is most of a step, so that nothing is handed between threads and precisions;
-        else OpenMM's choice.
-    threads
-        Threads of torch on the CPU; one for small systems by default.
-    seed
-        Of velocities, thermostat and barostat.
-    progress
-        Called after every interval.
-
-    Raises
-    ------
-    ValueError
-        If the model does not know an element, the ensemble or the restart file does not fit the
-        structure, there is no such platform, or a spread is asked of a model that is no committee.
-    FileExistsError
-        If there is a trajectory of that name that is not appended to.
-    UnstableError
-        If the dynamics becomes unstable.
-    SpreadError
-        If the members disagree by more than ``spread_threshold``.
+    model, structure, settings, progress
+        See :func:`~idle_md.engines.dynamics.run_md`, which also says what raises.
     """
     keep_freed_memory()
-    if restart is not None and minimize:
-        raise ValueError("a restart goes on from where it was: leave minimize out")
-    deployed = load(model, kernels=kernels)
-    start = standard_form(atoms) if surroundings is None else atoms.copy()
-    saved = None if restart is None else read_checkpoint(restart)
-    first = 0 if saved is None else saved.state.getStepCount()
-    setup = set_up(model, deployed, atoms, start, saved, surroundings, backend, kernels)
-    if hydrogen_mass is not None:
-        bonds = find_bonds(start) if surroundings is None else surroundings.bonds
-        repartition_mass(setup.system, start.numbers, bonds, hydrogen_mass)
-    if ensemble == "npt":
-        barostat = make_barostat(start, pressure_bar, temperature_K, seed + first)
-        setup.system.addForce(barostat)
-    integrator = make_integrator(
-        ensemble, temperature_K, friction_per_ps, timestep_fs, seed + first
+    setup = _set_up(model, structure, settings)
+    context = _make_context(setup, settings)
+    recorder = _make_recorder(context, setup, settings)
+    with _torch_threads(settings.threads, len(setup.atoms)) as threads:
+        settings = settings.model_copy(
+            update={
+                "backend": backend_of(setup.force),
+                "platform": context.getPlatform().getName(),
+                "kernels": setup.deployed.kernels,
+                "threads": threads,
+            }
+        )
+        with _trajectory(setup, settings) as recorder.write:
+            write_run_file(model, structure, settings, appends=recorder.frames > 0)
+            _begin(context, setup, settings, recorder)
+            speed = recorder.run(settings, progress)
+    return MDResult(
+        settings=settings,
+        ns_per_day=speed,
+        times_ps=np.array(recorder.times),
+        potential_ev=np.array(recorder.potential),
+        kinetic_ev=np.array(recorder.kinetic),
+        final=recorder.atoms,
     )
-    if platform is None and surroundings is None and deployed.device.type == "cpu":
-        platform = "Reference"
-    context = openmm.Context(setup.system, integrator, *find_platform(platform))
-    beside = trajectory or checkpoint
-    frame = Path(beside).with_suffix(".last_good.xyz") if beside else Path("last_good.xyz")
-    reports = Reports(context, GuardReporter(frame, interval, start, max_stretch))
-    if spread_threshold is not None or spread_file is not None:
-        reports.spread = SpreadReporter(
-            spread_file or "spread.csv",
-            interval,
-            deployed,
+
+
+def _set_up(
+    model: DeployedModel | str | Path, structure: ase.Atoms | str | Path, settings: MDSettings
+) -> Setup:
+    """Read and check the start, and make the System."""
+    deployed = load(model, kernels=settings.kernels)
+    given, surroundings = read_start(structure, settings)
+    start = standard_form(given) if surroundings is None else given.copy()
+    saved = None
+    if settings.restart is not None:
+        saved = read_checkpoint(settings.restart)
+        saved.check(start)
+    now = start if saved is None else saved.placed(start)
+    if surroundings is None:
+        charge = given.info.get("charge", given.get_initial_charges().sum())
+        parts = _alone(deployed, now, float(charge), settings)
+    elif isinstance(model, DeployedModel):
+        raise ValueError("a model within a force field is given as the path of its file")
+    else:
+        parts = _within(Path(model), deployed, now, surroundings, settings)
+    if settings.hydrogen_mass is not None:
+        bonds = find_bonds(start) if surroundings is None else surroundings.bonds
+        repartition_mass(parts[0], start.numbers, bonds, settings.hydrogen_mass)
+    return Setup(deployed, start, surroundings, saved, *parts)
+
+
+Parts = tuple[openmm.System, openmm.Force, list[int]]
+
+
+def _alone(deployed: DeployedModel, atoms: ase.Atoms, charge: float, settings: MDSettings) -> Parts:
+    """Check a structure that the model describes as a whole, and make its System."""
+    periodic = bool(atoms.pbc.all())
+    check_start(deployed, atoms.numbers, atoms.positions, _cell(atoms), charge)
+    force = create_force(deployed, atoms.numbers, backend=settings.backend, periodic=periodic)
+    return make_system(atoms, force), force, list(range(len(atoms)))
+
+
+def _within(
+    model: Path,
+    deployed: DeployedModel,
+    atoms: ase.Atoms,
+    surroundings: Surroundings,
+    settings: MDSettings,
+) -> Parts:
+    """Check a structure of which the model describes a part, and make its System."""
+    chosen, cutoff = surroundings.ml_atoms, surroundings.cutoff_angstrom
+    structure = atoms.numbers, atoms.positions, _cell(atoms)
+    check_start(deployed, *structure, atoms=chosen, cutoff_angstrom=cutoff)
+    system, charge = make_mixed_system(
+        model, surroundings, backend=settings.backend, kernels=settings.kernels
+    )
+    warn_of_charge(charge)
+    return system, model_force(system), chosen
+
+
+def _cell(atoms: ase.Atoms) -> NDArray[np.float64] | None:
+    return atoms.cell.array if atoms.pbc.all() else None
+
+
+def _make_context(setup: Setup, settings: MDSettings) -> openmm.Context:
+    seed = settings.seed + setup.first_step
+    if settings.ensemble == "npt":
+        setup.system.addForce(make_barostat(setup.start, settings, seed))
+    platform = find_platform(settings.platform or setup.default_platform)
+    return openmm.Context(setup.system, make_integrator(settings, seed), *platform)
+
+
+def _make_recorder(context: openmm.Context, setup: Setup, settings: MDSettings) -> Recorder:
+    """Return what records and watches the run, without its trajectory."""
+    start, beside = setup.start, settings.trajectory or settings.checkpoint
+    frame = beside.with_suffix(".last_good.xyz") if beside else Path("last_good.xyz")
+    guard = GuardReporter(frame, settings.interval, start, settings.max_stretch or None)
+    recorder = Recorder(context, guard, checkpoint=make_checkpoint(settings, start))
+    if settings.max_spread is not None or settings.spread_file is not None:
+        recorder.spread = SpreadReporter(
+            settings.spread_file or "spread.csv",
+            settings.interval,
+            setup.deployed,
             start.numbers,
             atoms=setup.atoms,
             periodic=bool(start.pbc.all()),
-            threshold=spread_threshold,
-            after=None if saved is None else first,
+            threshold=settings.max_spread,
+            after=None if setup.saved is None else setup.first_step,
         )
-    if checkpoint is not None:
-        reports.checkpoint = checkpoint_of(
-            checkpoint, checkpoint_interval, interval, start, trajectory
-        )
-    topology = None if surroundings is None else surroundings.topology
-    frames = frames_of(trajectory, Frames(timestep_fs, interval, first, topology), saved, reports)
-    with _torch_threads(threads, len(setup.atoms)), frames as reports.write:
-        if saved is None:
-            with reports.guard.watching(context):
-                initialize(context, start, temperature_K, minimize, seed)
-        else:
-            saved.restore(context)
-            reports.guard.good, reports.guard.step = saved.placed(start), first
-        warm_up(context)
-        reports.record(write=reports.frames == 0)
-        speed = reports.run(steps, interval, timestep_fs, progress)
-    return MDResult(
-        backend=backend_of(setup.force),
-        platform=context.getPlatform().getName(),
-        steps=steps,
-        ns_per_day=speed,
-        times_ps=np.array(reports.times),
-        potential_ev=np.array(reports.potential),
-        kinetic_ev=np.array(reports.kinetic),
-        nve_drift_mev_per_atom_per_ps=reports.drift() if ensemble == "nve" else None,
-        final=reports.atoms,
-    )
+    written = _written(setup, settings)
+    recorder.frames = 0 if written is None else written.frames
+    return recorder
+
+
+def _written(setup: Setup, settings: MDSettings) -> Written | None:
+    """Return how far the trajectory had got that the run goes on with, None for a new one."""
+    if setup.saved is None or settings.trajectory is None:
+        return None
+    return setup.saved.of(settings.trajectory)
+
+
+def _trajectory(setup: Setup, settings: MDSettings) -> AbstractContextManager[Writer | None]:
+    if settings.trajectory is None:
+        return nullcontext()
+    interval, first = settings.interval, setup.first_step
+    topology = None if setup.surroundings is None else setup.surroundings.topology
+    frames = Frames(settings.timestep_fs, interval, first, topology)
+    written = _written(setup, settings)
+    if written is not None:
+        following = first - first % interval + interval
+        begin = following - written.frames * interval  # that of a run without other frames
+        frames = replace(frames, first=begin)
+    return writing_trajectory(settings.trajectory, frames, written)
+
+
+def _begin(context: openmm.Context, setup: Setup, settings: MDSettings, recorder: Recorder) -> None:
+    """Bring the Context to the first step, and record that unless the trajectory holds it."""
+    if setup.saved is None:
+        with recorder.guard.watching(context):
+            initialize(context, setup.start, settings)
+    else:
+        setup.saved.restore(context)
+        recorder.guard.good = setup.saved.placed(setup.start)
+        recorder.guard.step = setup.first_step
+    warm_up(context)
+    recorder.record(write=recorder.frames == 0)
 
 
 @contextmanager
-def _torch_threads(threads: int | None, n_atoms: int) -> Iterator[None]:
+def _torch_threads(threads: int | None, n_atoms: int) -> Iterator[int]:
+    """Set the threads of torch, for a small system one by default, and tell how many."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or (1 if n_atoms <= SMALL else before))
+    chosen = threads or (1 if n_atoms <= SMALL else before)
+    torch.set_num_threads(chosen)
     try:
-        yield
+        yield chosen
     finally:
         torch.set_num_threads(before)

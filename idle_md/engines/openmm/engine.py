@@ -10,10 +10,10 @@ import openmm
 from openmm import unit
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.engines.choices import Backend
 from idle_md.engines.engine import Evaluate
 from idle_md.engines.lammps.input import place
 from idle_md.engines.openmm import backends
-from idle_md.engines.openmm.backends import Backend
 from idle_md.engines.openmm.force import create_force
 from idle_md.engines.results import LeftOut, Prediction
 from idle_md.units import KJ_PER_MOL, NM

@@ -18,12 +18,12 @@ from openmm import CustomCVForce, Force, PythonForce, State, app, unit
 from torch import Tensor, nn
 
 from idle_md.deploy import DeployedModel, load
-from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.torchscript import flatten, from_bytes, to_bytes
+from idle_md.engines.choices import Backend
 from idle_md.engines.edges.choice import Neighbors, edges_for
-from idle_md.engines.openmm.backends import Backend, choose, force_class, why_not
+from idle_md.engines.openmm.backends import choose, force_class, why_not
 from idle_md.engines.openmm.particles import chosen_particles, is_periodic
-from idle_md.engines.openmm.spread import SpreadError, SpreadReporter
+from idle_md.native.choice import Kernels
 from idle_md.native.nnpops import find_nnpops, load_nnpops
 from idle_md.native.operators import load_operators
 from idle_md.native.places import find_library
@@ -34,14 +34,14 @@ __all__ = [
     "Neighbors",
     "OpenMMModule",
     "PythonComputation",
-    "SpreadError",
-    "SpreadReporter",
     "backend_of",
     "create_force",
 ]
 
 Energy = Literal["total", "interaction"]
 KEPT = ("metadata", "periodic")
+PICKLED_AS = "idle_md.engines.openmm"
+"""Where a System's XML looks for the classes that are pickled into it, wherever they stand."""
 SCALED = "model"
 """Name of the collective variable that a scaled force multiplies."""
 
@@ -80,6 +80,8 @@ class Attachment:
     periodic: bool
     neighbors: Neighbors = "auto"
     energy: Energy = "total"
+
+    __module__ = PICKLED_AS
 
     def script(self, model: DeployedModel) -> torch.jit.ScriptModule:
         """Return what an engine runs."""
@@ -171,6 +173,8 @@ class PythonComputation:
         Where it runs.
     """
 
+    __module__ = PICKLED_AS
+
     def __init__(self, module: torch.jit.ScriptModule, device: torch.device) -> None:
         self.content = to_bytes(module)
         self.device = str(device)
@@ -219,6 +223,8 @@ class FileComputation(PythonComputation):
     attachment
         The particles.
     """
+
+    __module__ = PICKLED_AS
 
     def __init__(self, path: Path, model: DeployedModel, attachment: Attachment) -> None:
         self.path, self.sha256 = str(path.resolve()), model.metadata.content_sha256
@@ -303,8 +309,8 @@ def create_force(
         raise ValueError(f"unknown energy {energy!r}: there are {', '.join(get_args(Energy))}")
     attachment = Attachment(numbers, chosen, periodic, neighbors, energy)
     if embed:
-        chosen = choose(backend, _why_not_torchforce(deployed))
-        force = _force(attachment.script(deployed), deployed.device, chosen)
+        way = choose(backend, _why_not_torchforce(deployed))
+        force = _force(attachment.script(deployed), deployed.device, way)
     elif isinstance(model, DeployedModel) or backend not in ("auto", "pythonforce"):
         raise ValueError("embed=False needs the path of a model, and backend 'pythonforce'")
     else:

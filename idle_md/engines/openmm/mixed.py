@@ -11,10 +11,11 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from idle_md.deploy.kernels import Kernels
-from idle_md.engines.openmm.backends import Backend
+from idle_md.engines.choices import Backend
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.particles import chosen_particles
-from idle_md.structures import check_pdb_atoms
+from idle_md.native.choice import Kernels
+from idle_md.structures import check_pdb_atoms, read_structure
 
 CUTOFF = 10.0
 """angstrom, of the nonbonded forces in a periodic box; PME does what is beyond."""
@@ -108,6 +109,32 @@ def read_surroundings(
     )
     chosen = choose_atoms(topology, residues, chains, atoms)
     return Surroundings(topology, forcefield, chosen), structure
+
+
+def read_start(
+    structure: ase.Atoms | str | Path, settings: MDSettings
+) -> tuple[ase.Atoms, Surroundings | None]:
+    """Return the structure of all particles, and what a force field describes of it.
+
+    Raises
+    ------
+    ValueError
+        As :func:`~idle_md.structures.read_structure` and :func:`read_surroundings`, or if a force
+        field is to describe a structure that is no file.
+    """
+    if not settings.mm:
+        atoms = structure if isinstance(structure, ase.Atoms) else read_structure(structure)
+        return atoms, None
+    if isinstance(structure, ase.Atoms):
+        raise ValueError("a force field needs residues, so give the path of a .pdb or .cif file")
+    surroundings, atoms = read_surroundings(
+        structure,
+        settings.mm,
+        residues=settings.ml_residues,
+        chains=settings.ml_chain,
+        atoms=settings.ml_atoms,
+    )
+    return atoms, surroundings
 
 
 def choose_atoms(

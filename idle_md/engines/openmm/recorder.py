@@ -1,26 +1,23 @@
 """What is recorded of molecular dynamics, and the loop over its steps."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import ase
-import numpy as np
 import openmm
 from openmm import unit
 
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.guard import GuardReporter
 from idle_md.engines.openmm.restart import Checkpoint
 from idle_md.engines.openmm.spread import SpreadReporter
 from idle_md.engines.openmm.trajectory import Writer
+from idle_md.engines.results import Progress, ns_per_day
 from idle_md.units import KJ_PER_MOL
-
-Progress = Callable[[int, float], None]
-"""Called with the number of steps done and the speed so far in ns/day."""
 
 
 @dataclass
-class Reports:
+class Recorder:
     """Energies in eV and the structure at regular steps, for those that watch and write them.
 
     Attributes
@@ -29,22 +26,22 @@ class Reports:
         That of the run.
     guard, spread
         What may stop it.
-    write
-        Appends a frame to the trajectory.
     checkpoint
         Writes what a restart needs.
     frames
         Number of frames that the trajectory holds.
+    write
+        Appends a frame to the trajectory.
     times, potential, kinetic
         Times in ps, and energies in eV.
     """
 
     context: openmm.Context
     guard: GuardReporter
-    write: Writer | None = None
     spread: SpreadReporter | None = None
     checkpoint: Checkpoint | None = None
     frames: int = 0
+    write: Writer | None = None
     times: list[float] = field(default_factory=list)
     potential: list[float] = field(default_factory=list)
     kinetic: list[float] = field(default_factory=list)
@@ -72,25 +69,19 @@ class Reports:
         if self.checkpoint is not None and due:
             self.checkpoint.write(self.context, self.frames)
 
-    def run(
-        self, steps: int, interval: int, timestep_fs: float, progress: Progress | None
-    ) -> float:
+    def run(self, settings: MDSettings, progress: Progress | None) -> float:
         """Run, record every multiple of the interval and the end, return the speed in ns/day."""
         integrator = self.context.getIntegrator()
         began = time.perf_counter()
         done, speed = 0, 0.0
-        while done < steps:
-            block = min(interval - self.context.getStepCount() % interval, steps - done)
+        while done < settings.steps:
+            to_next = settings.interval - self.context.getStepCount() % settings.interval
+            block = min(to_next, settings.steps - done)
             with self.guard.watching(self.context):
                 integrator.step(block)
-                self.record(last=done + block == steps)
+                self.record(last=done + block == settings.steps)
             done += block
-            speed = done * timestep_fs * 1e-6 / (time.perf_counter() - began) * 86400
+            speed = ns_per_day(done, settings.timestep_fs, time.perf_counter() - began)
             if progress is not None:
                 progress(done, speed)
         return speed
-
-    def drift(self) -> float:
-        """Return the slope of the total energy per atom in meV/ps."""
-        total = np.array(self.potential) + np.array(self.kinetic)
-        return 1e3 * float(np.polyfit(self.times, total, 1)[0]) / len(self.atoms)

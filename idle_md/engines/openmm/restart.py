@@ -17,6 +17,7 @@ from openmm import (
     unit,
 )
 
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.trajectory import Written, part_of
 from idle_md.files import replacing
 
@@ -120,6 +121,26 @@ class Checkpoint:
             xml = XmlSerializer.serialize(state)
             text = json.dumps(note).replace("--", "-\\u002d")  # no "--" inside a comment
             temporary.write_text(f"{xml.rstrip()}\n<!-- idle_md {text} -->\n")
+
+
+def make_checkpoint(settings: MDSettings, atoms: ase.Atoms) -> Checkpoint | None:
+    """Return what writes a run's restart files, None where none are wanted.
+
+    Raises
+    ------
+    ValueError
+        If they would not come with frames.
+    """
+    if settings.checkpoint is None:
+        return None
+    interval = settings.checkpoint_interval or settings.interval
+    if interval % settings.interval:
+        raise ValueError(
+            f"checkpoint_interval {interval} is no multiple of interval {settings.interval}: "
+            "checkpoints are written with the frames"
+        )
+    formula = atoms.get_chemical_formula()
+    return Checkpoint(settings.checkpoint, interval, formula, settings.trajectory)
 
 
 def read_checkpoint(path: str | Path) -> Saved:

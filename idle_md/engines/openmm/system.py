@@ -1,16 +1,16 @@
 """What OpenMM needs besides the force of a model."""
 
 import logging
-from typing import Literal
 
 import ase
 import numpy as np
 import openmm
-from ase.cell import Cell
 from numpy.typing import NDArray
 from openmm import unit
 
-Ensemble = Literal["nve", "nvt", "npt"]
+from idle_md.cells import in_standard_form
+from idle_md.engines.md_settings import MDSettings
+
 HYDROGEN = 1
 
 logger = logging.getLogger(__name__)
@@ -30,15 +30,10 @@ def standard_form(atoms: ase.Atoms) -> ase.Atoms:
         raise ValueError(
             f"periodic along {atoms.pbc.tolist()}: OpenMM wants all directions or none"
         )
-    lattice = atoms.cell.array.copy()
-    if np.linalg.det(lattice) < 0:
-        lattice[2] *= -1  # the same lattice, right-handed: turned below instead of mirrored
-    cell, rotation = map(np.array, Cell(lattice).standard_form())
-    cell[2] -= cell[1] * np.round(cell[2, 1] / cell[1, 1])
-    cell[2] -= cell[0] * np.round(cell[2, 0] / cell[0, 0])
-    cell[1] -= cell[0] * np.round(cell[1, 0] / cell[0, 0])
-    positions = atoms.positions @ rotation.T
-    return ase.Atoms(atoms.numbers, positions, masses=atoms.get_masses(), cell=cell, pbc=True)
+    turned, _ = in_standard_form(atoms)
+    return ase.Atoms(
+        turned.numbers, turned.positions, masses=turned.get_masses(), cell=turned.cell, pbc=True
+    )
 
 
 def make_system(atoms: ase.Atoms, force: openmm.Force) -> openmm.System:
@@ -105,29 +100,45 @@ def _rigid_hydrogens(system: openmm.System, numbers: NDArray[np.int64]) -> set[i
     return rigid
 
 
-def make_barostat(
-    atoms: ase.Atoms, pressure_bar: float, temperature_K: float, seed: int
-) -> openmm.MonteCarloBarostat:
+def make_barostat(atoms: ase.Atoms, settings: MDSettings, seed: int) -> openmm.MonteCarloBarostat:
     """Return a barostat; a structure that is not periodic is a ValueError."""
     if not atoms.pbc.all():
         raise ValueError("ensemble 'npt' needs a periodic structure: use 'nvt' or 'nve'")
-    barostat = openmm.MonteCarloBarostat(pressure_bar, temperature_K)
+    barostat = openmm.MonteCarloBarostat(settings.pressure_bar, settings.temperature_K)
     barostat.setRandomNumberSeed(openmm_seed(seed))
     return barostat
 
 
-def make_integrator(
-    ensemble: Ensemble, temperature_K: float, friction_per_ps: float, timestep_fs: float, seed: int
-) -> openmm.Integrator:
-    """Return the integrator of an ensemble; an unknown ensemble is a ValueError."""
-    step = timestep_fs * unit.femtosecond
-    if ensemble == "nve":
+def make_integrator(settings: MDSettings, seed: int) -> openmm.Integrator:
+    """Return the integrator of an ensemble."""
+    step = settings.timestep_fs * unit.femtosecond
+    if settings.ensemble == "nve":
         return openmm.VerletIntegrator(step)
-    if ensemble not in ("nvt", "npt"):
-        raise ValueError(f"unknown ensemble {ensemble!r}: there are nve, nvt and npt")
-    integrator = openmm.LangevinMiddleIntegrator(temperature_K, friction_per_ps, step)
+    integrator = openmm.LangevinMiddleIntegrator(
+        settings.temperature_K, settings.friction_per_ps, step
+    )
     integrator.setRandomNumberSeed(openmm_seed(seed))
     return integrator
+
+
+def initialize(context: openmm.Context, atoms: ase.Atoms, settings: MDSettings) -> None:
+    """Set positions and velocities, after a relaxation if asked; the centre of mass rests."""
+    context.setPositions(atoms.positions * unit.angstrom)
+    if settings.minimize:
+        openmm.LocalEnergyMinimizer.minimize(context)
+    context.setVelocitiesToTemperature(settings.temperature_K, openmm_seed(settings.seed))
+    state = context.getState(velocities=True)
+    velocities = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
+    system = context.getSystem()
+    masses = np.array([system.getParticleMass(k)._value for k in range(len(atoms))])
+    moving = (masses > 0)[:, None]
+    context.setVelocities(velocities - moving * (masses @ velocities / masses.sum()))
+
+
+def warm_up(context: openmm.Context) -> None:
+    """Have what a first step does only once done."""
+    for _ in range(3):  # TorchScript optimises itself during the first evaluations
+        context.getState(forces=True)
 
 
 def openmm_seed(seed: int) -> int:

@@ -11,7 +11,7 @@ from idle_md.nn import load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import Method, TrainConfig, parse_config
 from idle_md.train.methods.parts import on_source
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 from idle_md.train.stages.closed_form import ClosedForm
 from idle_md.train.stages.source import Pretraining, Trained
 

@@ -8,7 +8,7 @@ from idle_md.data import Store
 from idle_md.data.difference import difference
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import Method, TrainConfig
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 from idle_md.train.stages.fit import Fit
 
 

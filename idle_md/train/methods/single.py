@@ -4,7 +4,7 @@ from typing import Literal
 
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import Method, TrainConfig
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 from idle_md.train.stages.fit import Fit
 
 

@@ -9,7 +9,7 @@ from idle_md.run_folder import RunFolder
 from idle_md.train.config import Method, TrainConfig
 from idle_md.train.methods.parts import on_source, on_target
 from idle_md.train.sections import FinetuneConfig
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 from idle_md.train.stages.finetune import Finetune
 from idle_md.train.stages.source import Pretraining, Trained
 

@@ -20,7 +20,7 @@ from idle_md.train.closed_form.uncertainty import adaptation, coverage, predicti
 from idle_md.train.config import TrainConfig
 from idle_md.train.prediction import potential_predictor, predict_all
 from idle_md.train.report import checkpoint_metadata, label_table, write_metrics
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 from idle_md.train.stages.source import check_elements, copy_head, with_network_of
 from idle_md.train.task import Task, build_task
 

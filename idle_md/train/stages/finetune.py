@@ -15,7 +15,7 @@ from idle_md.train.config import TrainConfig
 from idle_md.train.fit.loop import fit
 from idle_md.train.prediction import potential_predictor, predict_all
 from idle_md.train.sections import FinetuneConfig
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 from idle_md.train.stages.source import check_elements, copy_head, with_network_of
 from idle_md.train.stages.untrained import scale_and_references, training_energies
 from idle_md.train.task import Task, build_task

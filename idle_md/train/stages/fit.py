@@ -6,7 +6,7 @@ from idle_md.nn import Potential
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import TrainConfig
 from idle_md.train.fit.loop import fit
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 from idle_md.train.stages.source import check_elements, check_fidelities, with_network_of
 from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import build_task

@@ -10,7 +10,7 @@ from idle_md.elements import symbols
 from idle_md.nn import Potential, load_checkpoint
 from idle_md.train.config import TrainConfig
 from idle_md.train.run import train_unless_finished
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 
 
 class Pretraining(Stage):

@@ -9,7 +9,7 @@ from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
 from idle_md.train.run import train_unless_finished
-from idle_md.train.stages.base import Stage
+from idle_md.train.stage import Stage
 
 CANDIDATES = (0.1, 0.3, 1.0, 3.0)
 

@@ -1,4 +1,4 @@
-"""Dynamics with `run_lammps_md`."""
+"""Dynamics in LAMMPS."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from idle_md import Calculator
-from idle_md.engines.lammps.dynamics import run_lammps_md
+from idle_md.engines.dynamics import run_md
 from idle_md.engines.lammps.process import LammpsError, run_process, why_not
+from idle_md.engines.md_settings import MDSettings
 from tests.engines.lammps.systems import grid, molecule, slab
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -25,8 +26,11 @@ def test_constant_energy_of_a_turned_slab(path, tmp_path) -> None:
     atoms = slab()
     seen: list[int] = []
     settings = {"ensemble": "nve", "temperature_K": 100.0, "timestep_fs": 0.1, "interval": 10}
-    result = run_lammps_md(
-        path, atoms, steps=40, progress=lambda done, speed: seen.append(done), **settings
+    result = run_md(
+        path,
+        atoms,
+        MDSettings(engine="lammps", steps=40, **settings),
+        progress=lambda done, speed: seen.append(done),
     )
     assert seen == [10, 20, 30, 40]
     assert np.allclose(result.times_ps, [0, 0.001, 0.002, 0.003, 0.004])
@@ -42,7 +46,7 @@ def test_constant_energy_of_a_turned_slab(path, tmp_path) -> None:
 def test_velocities_that_are_given_are_kept(path) -> None:
     atoms = molecule()
     atoms.set_velocities(np.random.default_rng(0).normal(size=(9, 3)) * 0.01)
-    result = run_lammps_md(path, atoms, ensemble="nve", steps=1, interval=1)
+    result = run_md(path, atoms, MDSettings(engine="lammps", ensemble="nve", steps=1, interval=1))
     assert result.kinetic_ev[0] == pytest.approx(atoms.get_kinetic_energy(), rel=1e-5)
 
 
@@ -50,11 +54,19 @@ def test_restart_on_two_ranks_goes_on(path, tmp_path) -> None:
     atoms = grid((5, 3, 3), 2.2, seed=3)
     settings = {"ensemble": "nve", "timestep_fs": 0.2, "interval": 10}
     frames, saved = tmp_path / "frames.xyz", tmp_path / "saved.restart"
-    first = run_lammps_md(
-        path, atoms, steps=20, trajectory=frames, checkpoint=saved, ranks=2, **settings
+    first = run_md(
+        path,
+        atoms,
+        MDSettings(
+            engine="lammps", steps=20, trajectory=frames, checkpoint=saved, ranks=2, **settings
+        ),
     )
-    again = run_lammps_md(path, atoms, steps=20, trajectory=frames, restart=saved, **settings)
-    whole = run_lammps_md(path, atoms, steps=40, **settings)
+    again = run_md(
+        path,
+        atoms,
+        MDSettings(engine="lammps", steps=20, trajectory=frames, restart=saved, **settings),
+    )
+    whole = run_md(path, atoms, MDSettings(engine="lammps", steps=40, **settings))
     assert again.potential_ev[0] == pytest.approx(first.potential_ev[-1], abs=1e-6)
     assert np.abs(again.final.positions - whole.final.positions).max() < 1e-6
     written = ase.io.read(frames, ":")
@@ -65,17 +77,20 @@ def test_restart_on_two_ranks_goes_on(path, tmp_path) -> None:
 @pytest.mark.parametrize("ensemble", ["nvt", "npt"])
 def test_thermostat_and_barostat(ensemble, path, tmp_path) -> None:
     atoms = grid((3, 3, 3), 2.4)
-    result = run_lammps_md(
+    result = run_md(
         path,
         atoms,
-        ensemble=ensemble,
-        temperature_K=300.0,
-        friction_per_ps=50.0,
-        timestep_fs=0.1,
-        steps=50,
-        interval=25,
-        minimize=True,
-        trajectory=tmp_path / "frames.dcd",
+        MDSettings(
+            engine="lammps",
+            ensemble=ensemble,
+            temperature_K=300.0,
+            friction_per_ps=50.0,
+            timestep_fs=0.1,
+            steps=50,
+            interval=25,
+            minimize=True,
+            trajectory=tmp_path / "frames.dcd",
+        ),
     )
     assert (tmp_path / "frames.dcd").stat().st_size > 3 * 27 * 12
     assert np.isfinite(result.total_ev).all()
@@ -99,17 +114,19 @@ def test_the_example_runs(path, tmp_path) -> None:
 
 def test_what_cannot_be(path, tmp_path) -> None:
     with pytest.raises(ValueError, match="an open structure has no pressure"):
-        run_lammps_md(path, molecule(), ensemble="npt")
-    with pytest.raises(ValueError, match="unknown ensemble 'nvk'"):
-        run_lammps_md(path, molecule(), ensemble="nvk")
+        run_md(path, molecule(), MDSettings(engine="lammps", ensemble="npt"))
+    with pytest.raises(ValueError, match="Input should be 'nve', 'nvt' or 'npt'"):
+        run_md(path, molecule(), MDSettings(engine="lammps", ensemble="nvk"))
     with pytest.raises(ValueError, match="unknown trajectory"):
-        run_lammps_md(path, molecule(), trajectory=tmp_path / "frames.doc")
+        run_md(path, molecule(), MDSettings(engine="lammps", trajectory=tmp_path / "frames.doc"))
     (tmp_path / "frames.xyz").touch()
     with pytest.raises(FileExistsError, match="is there already"):
-        run_lammps_md(path, molecule(), trajectory=tmp_path / "frames.xyz")
+        run_md(path, molecule(), MDSettings(engine="lammps", trajectory=tmp_path / "frames.xyz"))
     with pytest.raises(FileNotFoundError, match="no restart file"):
-        run_lammps_md(path, molecule(), restart=tmp_path / "none")
+        run_md(path, molecule(), MDSettings(engine="lammps", restart=tmp_path / "none"))
     with pytest.raises(ValueError, match="leave minimize out"):
-        run_lammps_md(path, molecule(), restart=tmp_path / "none", minimize=True)
+        run_md(
+            path, molecule(), MDSettings(engine="lammps", restart=tmp_path / "none", minimize=True)
+        )
     with pytest.raises(LammpsError, match="does not know Ar"):
-        run_lammps_md(path, ase.Atoms("Ar"), steps=1)
+        run_md(path, ase.Atoms("Ar"), MDSettings(engine="lammps", steps=1))

@@ -7,9 +7,10 @@ import pytest
 
 from idle_md.bonds import find_bonds
 from idle_md.deploy import load
-from idle_md.engines.openmm.dynamics import run_md, standard_form
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.guard import UnstableError
-from idle_md.engines.openmm.system import make_system, repartition_mass
+from idle_md.engines.openmm.system import make_system, repartition_mass, standard_form
 from idle_md.testing import CELL, Subject, random_structure
 
 
@@ -29,13 +30,16 @@ def nve(model, crystal, timestep_fs: float):
     return run_md(
         model,
         crystal,
-        ensemble="nve",
-        temperature_K=200.0,
-        timestep_fs=timestep_fs,
-        steps=round(300 / timestep_fs),
-        interval=round(2 / timestep_fs),
-        minimize=True,
-        platform="Reference",
+        MDSettings(
+            ensemble="nve",
+            temperature_K=200.0,
+            timestep_fs=timestep_fs,
+            steps=round(300 / timestep_fs),
+            interval=round(2 / timestep_fs),
+            minimize=True,
+            max_stretch=0,
+            platform="Reference",
+        ),
     )
 
 
@@ -49,7 +53,7 @@ def test_nve_conserves_energy_to_second_order_in_the_timestep(model, crystal) ->
 
 def test_reports_are_those_of_the_run(model, crystal) -> None:
     result = nve(model, crystal, 0.5)
-    assert (result.steps, result.platform) == (600, "Reference")
+    assert (result.settings.steps, result.settings.platform) == (600, "Reference")
     np.testing.assert_allclose(result.times_ps, 2e-3 * np.arange(151), atol=1e-9)
     final = result.final
     energy, _ = model.evaluate(final.numbers, final.positions, final.cell.array, True)
@@ -61,7 +65,9 @@ def test_reports_are_those_of_the_run(model, crystal) -> None:
 
 def test_centre_of_mass_rests(model, crystal) -> None:
     start = standard_form(crystal)
-    result = run_md(model, start, ensemble="nve", steps=200, platform="Reference")
+    result = run_md(
+        model, start, MDSettings(ensemble="nve", steps=200, max_stretch=0, platform="Reference")
+    )
     before, after = start.get_center_of_mass(), result.final.get_center_of_mass()
     assert np.abs(result.final.positions - start.positions).max() > 0.05
     np.testing.assert_allclose(after, before, atol=1e-6)
@@ -69,7 +75,7 @@ def test_centre_of_mass_rests(model, crystal) -> None:
 
 def test_seed_decides_the_run(model, crystal) -> None:
     runs = [
-        run_md(model, crystal, steps=20, interval=20, platform="Reference", seed=seed)
+        run_md(model, crystal, MDSettings(steps=20, interval=20, platform="Reference", seed=seed))
         for seed in (0, 0, 1)
     ]
     assert np.array_equal(runs[0].final.positions, runs[1].final.positions)
@@ -79,14 +85,22 @@ def test_seed_decides_the_run(model, crystal) -> None:
 
 def test_thermostat_holds_the_temperature(model, crystal) -> None:
     result = run_md(
-        model, crystal, temperature_K=250.0, steps=4000, interval=10, friction_per_ps=50.0
+        model,
+        crystal,
+        MDSettings(
+            temperature_K=250.0, steps=4000, interval=10, friction_per_ps=50.0, max_stretch=0
+        ),
     )
     temperature = result.kinetic_ev[50:].mean() / (1.5 * len(crystal) * ase.units.kB)
     assert temperature == pytest.approx(250.0, rel=0.1)
 
 
 def test_npt_changes_the_cell(model, crystal) -> None:
-    result = run_md(model, crystal, ensemble="npt", steps=300, interval=100, temperature_K=50.0)
+    result = run_md(
+        model,
+        crystal,
+        MDSettings(ensemble="npt", steps=300, interval=100, temperature_K=50.0, max_stretch=0),
+    )
     assert np.abs(result.final.cell.array - CELL).max() > 1e-4
     energy, _ = model.evaluate(
         crystal.numbers, result.final.positions, result.final.cell.array, True
@@ -121,7 +135,9 @@ def test_any_cell_is_turned_into_what_openmm_takes(model, crystal, seed) -> None
 
 def test_progress_is_told(model, crystal) -> None:
     told: list[tuple[int, float]] = []
-    run_md(model, crystal, steps=25, interval=10, progress=lambda *now: told.append(now))
+    run_md(
+        model, crystal, MDSettings(steps=25, interval=10), progress=lambda *now: told.append(now)
+    )
     assert [done for done, _ in told] == [10, 20, 25]
     assert all(speed > 0 for _, speed in told)
 
@@ -134,7 +150,7 @@ def test_exploding_run_says_when_and_what_to_do(model, tmp_path, monkeypatch) ->
         pytest.warns(UserWarning, match=r"very close \(0 and 1, 0\.3 angstrom\)"),
         pytest.raises(ValueError, match=match) as stop,
     ):
-        run_md(model, close, timestep_fs=1e9, steps=500, temperature_K=5000.0)
+        run_md(model, close, MDSettings(timestep_fs=1e9, steps=500, temperature_K=5000.0))
     assert isinstance(stop.value, UnstableError)
     assert stop.value.atoms
     assert f"atom {stop.value.atoms[0]}" in str(stop.value)
@@ -147,48 +163,50 @@ def test_exploding_run_says_when_and_what_to_do(model, tmp_path, monkeypatch) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ensemble": "nvp"}, "unknown ensemble 'nvp': there are nve, nvt and npt"),
+        ({"ensemble": "nvp"}, "ensemble\n *Input should be 'nve', 'nvt' or 'npt'"),
         ({"platform": "CUDAA"}, "unknown OpenMM platform 'CUDAA': there are Reference"),
         ({"trajectory": "run.trr"}, r"cannot write run\.trr: a trajectory ends in \.xyz"),
     ],
 )
 def test_bad_settings_are_errors(model, crystal, change, message) -> None:
     with pytest.raises(ValueError, match=message):
-        run_md(model, crystal, steps=1, **change)
+        run_md(model, crystal, MDSettings(steps=1, **change))
 
 
 def test_npt_needs_a_cell(model) -> None:
     with pytest.raises(ValueError, match="'npt' needs a periodic structure"):
-        run_md(model, ase.build.molecule("CH4"), ensemble="npt", steps=1)
+        run_md(model, ase.build.molecule("CH4"), MDSettings(ensemble="npt", steps=1))
 
 
 def test_slab_is_refused(model, crystal) -> None:
     slab = crystal.copy()
     slab.pbc = (True, True, False)
     with pytest.raises(ValueError, match=r"periodic along \[True, True, False\]"):
-        run_md(model, slab, steps=1)
+        run_md(model, slab, MDSettings(steps=1))
 
 
 def test_unknown_element_is_named_before_anything_runs(model) -> None:
     with pytest.raises(ValueError, match=r"does not know Cl \(atom 1\)"):
-        run_md(model, ase.build.molecule("CH3Cl"), steps=1)
+        run_md(model, ase.build.molecule("CH3Cl"), MDSettings(steps=1))
 
 
 def test_start_is_checked(model) -> None:
     twice = ase.build.molecule("CH4") + ase.build.molecule("CH4")
     with pytest.raises(ValueError, match=r"atoms overlap \(0 and 5, 0 angstrom"):
-        run_md(model, twice, steps=1)
+        run_md(model, twice, MDSettings(steps=1))
     charged = ase.build.molecule("CH4")
     charged.info["charge"] = -1
     with pytest.warns(UserWarning, match="charge of -1 e"):
-        run_md(model, charged, steps=1, timestep_fs=0.01)
+        run_md(model, charged, MDSettings(steps=1, timestep_fs=0.01))
 
 
 def test_broken_bond_stops_a_run_where_it_is_watched(model, tmp_path) -> None:
     methane = ase.build.molecule("CH4")
     settings = {"steps": 200, "interval": 5, "temperature_K": 1e5, "seed": 3}
     with pytest.raises(UnstableError, match=r"bond of atoms \d and \d is .* angstrom long") as stop:
-        run_md(model, methane, max_stretch=2.0, trajectory=tmp_path / "run.xyz", **settings)
+        run_md(
+            model, methane, MDSettings(max_stretch=2.0, trajectory=tmp_path / "run.xyz", **settings)
+        )
     assert stop.value.frame == tmp_path / "run.last_good.xyz"
     last, written = ase.io.read(stop.value.frame), ase.io.read(tmp_path / "run.part.xyz", ":")
     np.testing.assert_allclose(last.positions, written[-1].positions, atol=1e-7)
@@ -198,13 +216,13 @@ def test_broken_bond_stops_a_run_where_it_is_watched(model, tmp_path) -> None:
 def test_heavier_hydrogens_are_slower_and_change_no_potential(model) -> None:
     methane = ase.build.molecule("CH4")
     settings = {"ensemble": "nve", "steps": 1, "timestep_fs": 0.01, "seed": 1}
-    light = run_md(model, methane, **settings)
-    heavy = run_md(model, methane, hydrogen_mass=3.0, **settings)
+    light = run_md(model, methane, MDSettings(**settings))
+    heavy = run_md(model, methane, MDSettings(hydrogen_mass=3.0, **settings))
     moved = [np.linalg.norm(r.final.positions - methane.positions, axis=1) for r in (light, heavy)]
     assert heavy.potential_ev[0] == light.potential_ev[0]
     assert moved[1][1:].mean() < 0.8 * moved[0][1:].mean()
     with pytest.raises(ValueError, match=r"hydrogen_mass 6 amu leaves atom 0 with"):
-        run_md(model, methane, hydrogen_mass=6.0, **settings)
+        run_md(model, methane, MDSettings(hydrogen_mass=6.0, **settings))
 
 
 def test_mass_is_moved_and_kept() -> None:

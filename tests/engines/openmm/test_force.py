@@ -1,5 +1,6 @@
 import logging
 import pickle
+import pickletools
 import re
 import subprocess
 import sys
@@ -11,7 +12,13 @@ import torch
 from openmm import app, unit
 
 from idle_md.deploy import load
-from idle_md.engines.openmm import OpenMMModule, PythonComputation, backend_of, create_force
+from idle_md.engines.openmm import (
+    FileComputation,
+    OpenMMModule,
+    PythonComputation,
+    backend_of,
+    create_force,
+)
 from idle_md.engines.openmm.force import Attachment
 from idle_md.native.places import find_library
 from idle_md.testing import CELL
@@ -228,6 +235,21 @@ def test_positions_in_float32_give_forces_in_float32(model) -> None:
     np.testing.assert_allclose(
         forces.numpy() * KJ_PER_MOL / NM, expected_forces, atol=1e-4 * np.abs(expected_forces).max()
     )
+
+
+def test_pickles_do_not_depend_on_where_the_code_stands(model, model_file) -> None:
+    """They are inside the XML of Systems, which outlive a move of a module."""
+    path = model_file()
+    for computation in (
+        PythonComputation(WHOLE.script(model), model.device),
+        FileComputation(path, load(path), WHOLE),
+    ):
+        words = [
+            str(argument).split()[0]
+            for _, argument, _ in pickletools.genops(pickle.dumps(computation))
+            if isinstance(argument, str) and argument.startswith("idle_md")
+        ]
+        assert set(words) == {"idle_md.engines.openmm"}
 
 
 def test_computation_pickles_with_its_model(model) -> None:

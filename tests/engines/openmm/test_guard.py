@@ -8,7 +8,8 @@ import openmm
 import pytest
 from openmm import app
 
-from idle_md.engines.openmm.dynamics import run_md
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.guard import GuardReporter, UnstableError
 
 ETHANE = ase.build.molecule("C2H6")
@@ -139,4 +140,4 @@ def test_exceptions_during_relaxation_become_the_same_error(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(openmm.LocalEnergyMinimizer, "minimize", fail)
     with pytest.raises(UnstableError, match="coordinate is NaN"):
-        run_md(model_file(), ETHANE, steps=1, minimize=True)
+        run_md(model_file(), ETHANE, MDSettings(steps=1, minimize=True))

@@ -8,8 +8,10 @@ from typer.testing import CliRunner
 
 from idle_md.cli.main import app as cli
 from idle_md.deploy import load
-from idle_md.engines.openmm.dynamics import run_md
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.mixed import choose_atoms, make_mixed_system, read_surroundings
+from idle_md.structures import read_structure
 from idle_md.units import KJ_PER_MOL
 
 openmmml = pytest.importorskip("openmmml")
@@ -61,15 +63,18 @@ def test_energies_add_up_and_the_rest_stays_rigid(model, tmp_path, box) -> None:
     surroundings, atoms = read_surroundings(file, FORCE_FIELD, atoms=[0, 1, 2])
     result = run_md(
         model,
-        atoms,
-        surroundings=surroundings,
-        ensemble="nve",
-        steps=40,
-        interval=10,
-        timestep_fs=0.1,
-        platform="Reference",
-        trajectory=tmp_path / "run.pdb",
-        checkpoint=tmp_path / "run.xml",
+        file,
+        MDSettings(
+            mm=FORCE_FIELD,
+            ml_atoms="0-2",
+            ensemble="nve",
+            steps=40,
+            interval=10,
+            timestep_fs=0.1,
+            platform="Reference",
+            trajectory=tmp_path / "run.pdb",
+            checkpoint=tmp_path / "run.xml",
+        ),
     )
     cell = None if box is None else np.eye(3) * box
     own, _ = load(model).evaluate([8, 1, 1], atoms.positions[:3], cell, box is not None)
@@ -88,10 +93,11 @@ def test_energies_add_up_and_the_rest_stays_rigid(model, tmp_path, box) -> None:
 
 def test_mass_of_rigid_water_stays(model, tmp_path) -> None:
     file = write_waters(tmp_path / "waters.pdb")
-    surroundings, atoms = read_surroundings(file, FORCE_FIELD, chains=["A"])
-    settings = {"surroundings": surroundings, "steps": 1, "timestep_fs": 0.01, "ensemble": "nve"}
+    atoms = read_structure(file)
+    settings = {"mm": FORCE_FIELD, "ml_chain": "A", "steps": 1, "timestep_fs": 0.01}
+    settings["ensemble"] = "nve"
     light, heavy = (
-        run_md(model, atoms, **settings, hydrogen_mass=mass, platform="Reference")
+        run_md(model, file, MDSettings(**settings, hydrogen_mass=mass, platform="Reference"))
         for mass in (None, 3.0)
     )
     assert heavy.potential_ev[0] == pytest.approx(light.potential_ev[0], abs=1e-9)
@@ -118,14 +124,14 @@ def test_command_runs_on_openmms_choice(model, tmp_path) -> None:
         (["--ml-residues", "HOH,WAT"], "no residue 'WAT': there are HOH"),
         (["--ml-chain", "C"], "no chain 'C': there are A, B"),
         (["--ml-atoms", "0-2,12"], r"atoms \[12\] are not among the 12 particles"),
-        (["--ml-atoms", "0-b"], "--ml-atoms '0-b': indices are like 0-21,30"),
+        (["--ml-atoms", "0-b"], "ml_atoms: '0-b': indices are like 0-21,30"),
     ):
         bad = CliRunner().invoke(cli, [*command, *options])
         assert bad.exit_code == 1
         with pytest.raises(ValueError, match=message):
             raise bad.exception
     alone = CliRunner().invoke(cli, [*command[:3], "--ml-chain", "A"])
-    assert "give --mm" in str(alone.exception)
+    assert "the rest: give mm" in str(alone.exception)
 
 
 def test_chosen_atoms_are_all_that_is_named(tmp_path) -> None:
@@ -137,25 +143,25 @@ def test_chosen_atoms_are_all_that_is_named(tmp_path) -> None:
 
 def test_narrow_box_and_unknown_residue_are_errors(model, tmp_path) -> None:
     file = write_waters(tmp_path / "waters.pdb", box=15.0)
-    surroundings, atoms = read_surroundings(file, FORCE_FIELD, atoms=[0, 1, 2])
+    settings = MDSettings(mm=FORCE_FIELD, ml_atoms=[0, 1, 2], steps=1)
     with pytest.raises(ValueError, match=r"box is 15 angstrom wide, .* more than 20 angstrom"):
-        run_md(model, atoms, surroundings=surroundings, steps=1)
+        run_md(model, file, settings)
     with pytest.raises(ValueError, match="given as the path of its file"):
-        run_md(load(model), atoms, surroundings=surroundings, steps=1)
+        run_md(load(model), file, settings)
+    with pytest.raises(ValueError, match=r"needs residues, so give the path of a \.pdb or \.cif"):
+        run_md(model, read_structure(file), settings)
     file = write_waters(tmp_path / "open.pdb")
-    surroundings, atoms = read_surroundings(file, ["amber14/lipid17.xml"], atoms=[0, 1, 2])
     with pytest.raises(ValueError, match=r"force field amber14/lipid17\.xml cannot describe"):
-        run_md(model, atoms, surroundings=surroundings, steps=1)
+        run_md(model, file, MDSettings(mm="amber14/lipid17.xml", ml_atoms=[0, 1, 2], steps=1))
     with pytest.raises(ValueError, match=r"a force field needs residues, so give a \.pdb"):
         read_surroundings(tmp_path / "waters.xyz", FORCE_FIELD, atoms=[0])
 
 
 def test_models_part_is_whole_molecules(model, tmp_path) -> None:
     file = write_waters(tmp_path / "waters.pdb")
-    surroundings, atoms = read_surroundings(file, FORCE_FIELD, atoms=[3, 4])
     match = r"atom 3 \(O of HOH\) is in the model's part and bonded to atom 5 \(H2 of HOH\)"
     with pytest.raises(ValueError, match=match):
-        run_md(model, atoms, surroundings=surroundings, steps=1)
+        run_md(model, file, MDSettings(mm=FORCE_FIELD, ml_atoms="3,4", steps=1))
     surroundings, _ = read_surroundings(file, FORCE_FIELD, atoms=[3, 4, 5])
     system, charge = make_mixed_system(model, surroundings)
     assert charge == pytest.approx(0.0, abs=1e-6)

@@ -10,10 +10,13 @@ from openmm import app
 from openmm.app.internal.xtc_utils import read_xtc
 
 from idle_md.deploy import load
-from idle_md.engines.openmm.dynamics import run_md
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.restart import read_checkpoint
 from idle_md.engines.openmm.trajectory import part_of
 from idle_md.testing import CELL, Subject, random_structure
+
+RECORDS = ("run.yaml", "start.traj", "run.2.yaml", "start.2.traj")
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +31,10 @@ def crystal() -> ase.Atoms:
     return ase.Atoms(numbers, positions, cell=CELL, pbc=True)
 
 
-def nve(model, crystal, steps: int, **settings):
+def nve(model, crystal, steps: int, progress=None, **settings):
     common = {"ensemble": "nve", "interval": 5, "timestep_fs": 0.25, "platform": "Reference"}
-    return run_md(model, crystal, steps=steps, **common | settings)
+    common |= {"steps": steps, "max_stretch": 0}
+    return run_md(model, crystal, MDSettings(**common | settings), progress=progress)
 
 
 @pytest.mark.parametrize("name", ["run.xyz", "run.dcd", "run.xtc", "run.pdb"])
@@ -44,9 +48,10 @@ def test_two_halves_are_the_whole(model, crystal, tmp_path, name) -> None:
     np.testing.assert_allclose(times, whole.times_ps, atol=1e-12)
     energies = np.concatenate([first.total_ev, second.total_ev[1:]])
     np.testing.assert_allclose(energies, whole.total_ev, atol=1e-8)
-    assert second.steps == 20
+    records = {f"run.{what}" for what in RECORDS}
+    assert second.settings.steps == 20
     assert read_checkpoint(state).state.getStepCount() == 40
-    assert {path.name for path in file.parent.iterdir()} == {name, "run.xml"}
+    assert {path.name for path in file.parent.iterdir()} == {name, "run.xml", *records}
     if name == "run.xtc":
         for mine, expected in zip(
             *(read_xtc(str(f).encode()) for f in (file, tmp_path / name)), strict=True
@@ -95,21 +100,21 @@ def test_frames_after_the_restart_file_are_done_again(model, crystal, tmp_path, 
 
 def test_thermostat_goes_on_with_other_random_numbers(model, crystal, tmp_path) -> None:
     settings = {"steps": 10, "interval": 5, "platform": "Reference", "friction_per_ps": 100.0}
-    run_md(model, crystal, checkpoint=tmp_path / "a.xml", **settings)
-    second = run_md(model, crystal, restart=tmp_path / "a.xml", **settings)
-    again = run_md(model, crystal, restart=tmp_path / "a.xml", **settings)
+    run_md(model, crystal, MDSettings(checkpoint=tmp_path / "a.xml", **settings))
+    second = run_md(model, crystal, MDSettings(restart=tmp_path / "a.xml", **settings))
+    again = run_md(model, crystal, MDSettings(restart=tmp_path / "a.xml", **settings))
     assert np.array_equal(second.final.positions, again.final.positions)
     assert second.times_ps == pytest.approx([0.005, 0.0075, 0.01])
 
 
 def test_ensemble_can_change(model, crystal, tmp_path) -> None:
-    settings = {"steps": 300, "interval": 100, "temperature_K": 50.0}
+    settings = {"steps": 300, "interval": 100, "temperature_K": 50.0, "max_stretch": 0}
     state = tmp_path / "npt.xml"
-    squeezed = run_md(model, crystal, ensemble="npt", checkpoint=state, **settings)
+    squeezed = run_md(model, crystal, MDSettings(ensemble="npt", checkpoint=state, **settings))
     assert np.abs(squeezed.final.cell.array - CELL).max() > 1e-5
-    nvt = run_md(model, crystal, restart=state, **settings)
+    nvt = run_md(model, crystal, MDSettings(restart=state, **settings))
     np.testing.assert_allclose(nvt.final.cell.array, squeezed.final.cell.array, atol=1e-9)
-    run_md(model, crystal, ensemble="npt", restart=state, **settings)
+    run_md(model, crystal, MDSettings(ensemble="npt", restart=state, **settings))
 
 
 def test_state_is_openmms_own(model, crystal, tmp_path) -> None:
@@ -129,11 +134,11 @@ def test_restart_of_another_system_is_an_error(model, crystal, tmp_path) -> None
     state = tmp_path / "run.xml"
     nve(model, crystal, 5, checkpoint=state)
     with pytest.raises(ValueError, match=r"run\.xml holds 8 particles, the structure 5"):
-        run_md(model, ase.build.molecule("CH4"), restart=state)
+        run_md(model, ase.build.molecule("CH4"), MDSettings(restart=state))
     other = crystal.copy()
     other.numbers[:] = 6
     with pytest.raises(ValueError, match=r"run\.xml is of .*, the structure of C8"):
-        run_md(model, other, restart=state)
+        run_md(model, other, MDSettings(restart=state))
 
 
 @pytest.mark.parametrize("kept", [0, 50, 400, -70])

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from idle_md.cli.main import app as cli
 from idle_md.deploy import load
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm import SpreadError, SpreadReporter, create_force
-from idle_md.engines.openmm.dynamics import run_md
 from idle_md.testing import CELL, Subject, random_structure
 from idle_md.units import NM
 
@@ -126,7 +127,9 @@ def test_part_of_a_system_is_watched_alone(model, tmp_path) -> None:
 
 def test_run_is_watched_from_its_start(model, crystal, tmp_path) -> None:
     file = tmp_path / "spread.csv"
-    result = run_md(model, crystal, steps=20, interval=10, spread_file=file, platform="Reference")
+    result = run_md(
+        model, crystal, MDSettings(steps=20, interval=10, spread_file=file, platform="Reference")
+    )
     rows = rows_of(file)
     assert [row["step"] for row in rows] == [0, 10, 20]
     np.testing.assert_allclose([row["time_ps"] for row in rows], result.times_ps, atol=1e-12)
@@ -138,11 +141,11 @@ def test_run_is_watched_from_its_start(model, crystal, tmp_path) -> None:
 def test_restart_keeps_the_rows_before_it(model, crystal, tmp_path) -> None:
     file, state = tmp_path / "spread.csv", tmp_path / "run.xml"
     settings = {"interval": 10, "spread_file": file, "platform": "Reference"}
-    run_md(model, crystal, steps=20, checkpoint=state, **settings)
+    run_md(model, crystal, MDSettings(steps=20, checkpoint=state, **settings))
     with file.open("a") as rows:  # of steps after the restart file, which are done again
         rows.write("30,0.015,1.0,1.0,0\n")
     first = rows_of(file)
-    run_md(model, crystal, steps=20, restart=state, **settings)
+    run_md(model, crystal, MDSettings(steps=20, restart=state, **settings))
     rows = rows_of(file)
     assert [row["step"] for row in rows] == [0, 10, 20, 30, 40]
     assert rows[:2] == first[:2]
@@ -152,9 +155,10 @@ def test_restart_keeps_the_rows_before_it(model, crystal, tmp_path) -> None:
 def test_run_stops_and_keeps_trajectory_and_cell(model, crystal, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpreadError, match=r"spread\.stopped\.xyz"):
-        run_md(model, crystal, steps=20, trajectory="md.xyz", spread_threshold=1e-3)
+        run_md(model, crystal, MDSettings(steps=20, trajectory="md.xyz", max_spread=1e-3))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"md.part.xyz", "spread.csv", "spread.stopped.xyz"}
+    records = {"md.run.yaml", "md.start.traj"}
+    assert names == {"md.part.xyz", "spread.csv", "spread.stopped.xyz", *records}
     frame = ase.io.read("spread.stopped.xyz")
     np.testing.assert_allclose(frame.cell.array, CELL, atol=1e-6)
     assert frame.pbc.all()
@@ -166,7 +170,7 @@ def test_single_model_cannot_be_watched(model_file, tmp_path) -> None:
     with pytest.raises(ValueError, match="no committee, so it has no spread"):
         SpreadReporter(file, 1, model_file(), ETHANOL.numbers)
     with pytest.raises(ValueError, match="no committee, so it has no spread"):
-        run_md(model_file(), ETHANOL, spread_threshold=1.0, spread_file=file)
+        run_md(model_file(), ETHANOL, MDSettings(max_spread=1.0, spread_file=file))
     assert not file.exists()
 
 

@@ -7,7 +7,8 @@ import pytest
 from openmm import app
 from openmm.app.internal.xtc_utils import read_xtc
 
-from idle_md.engines.openmm.dynamics import run_md
+from idle_md.engines.dynamics import run_md
+from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.trajectory import part_of, writing_trajectory
 from idle_md.structures import read_structure
 
@@ -19,8 +20,9 @@ def path(model_file):
     return model_file()
 
 
-def run(path, trajectory, atoms=ETHANOL, **settings):
-    return run_md(path, atoms, steps=50, interval=20, trajectory=trajectory, **settings)
+def run(path, trajectory, atoms=ETHANOL, progress=None, **settings):
+    common = {"steps": 50, "interval": 20, "max_stretch": 0, "trajectory": trajectory}
+    return run_md(path, atoms, MDSettings(**common, **settings), progress=progress)
 
 
 def test_xyz_has_every_report(path, tmp_path) -> None:
@@ -32,7 +34,8 @@ def test_xyz_has_every_report(path, tmp_path) -> None:
     assert frames[-1].info["time_ps"] == pytest.approx(0.025)
     energies = [frame.info["potential_ev"] for frame in frames]
     np.testing.assert_allclose(energies, result.potential_ev, atol=1e-6)
-    assert [file.name for file in (tmp_path / "new").iterdir()] == ["run.xyz"]
+    names = {file.name for file in (tmp_path / "new").iterdir()}
+    assert names == {"run.xyz", "run.run.yaml", "run.start.traj"}
 
 
 def read_dcd(file) -> np.ndarray:
@@ -102,7 +105,9 @@ def read_back(file) -> tuple[np.ndarray, np.ndarray | None]:
 
 @pytest.mark.parametrize("name", ["run.xtc", "run.pdb"])
 def test_xtc_and_pdb_have_every_report(path, tmp_path, name) -> None:
-    result = run_md(path, ETHANOL, steps=60, interval=20, trajectory=tmp_path / name)
+    result = run_md(
+        path, ETHANOL, MDSettings(steps=60, interval=20, max_stretch=0, trajectory=tmp_path / name)
+    )
     positions, times = read_back(tmp_path / name)
     assert len(positions) == len(result.times_ps) == 4
     np.testing.assert_allclose(positions[0], ETHANOL.positions, atol=6e-3)
@@ -116,7 +121,7 @@ def test_xtc_and_pdb_have_every_report(path, tmp_path, name) -> None:
 def test_binary_frames_carry_their_cell(path, tmp_path, name) -> None:
     cell = [[6.0, 0.0, 0.0], [-3.0, 5.2, 0.0], [1.0, 1.0, 7.0]]
     crystal = ase.Atoms("CHON", 1.5 * np.eye(4, 3), cell=cell, pbc=True)
-    result = run_md(path, crystal, steps=2, interval=1, trajectory=tmp_path / name)
+    result = run_md(path, crystal, MDSettings(steps=2, interval=1, trajectory=tmp_path / name))
     expected = result.final.cell.cellpar()
     if name == "run.dcd":
         content = (tmp_path / name).read_bytes()

@@ -7,7 +7,7 @@ from idle_md.configuration import nearest
 
 GROUP = "idle_md.methods"
 OWN = {
-    name: EntryPoint(name, f"{__package__}.{name}:{name.capitalize()}", GROUP)
+    name: EntryPoint(name, f"{__package__}.methods.{name}:{name.capitalize()}", GROUP)
     for name in ("single", "idle", "transfer", "adapt", "delta")
 }
 """Entry points too, because a method imports the configuration, which looks methods up here."""

@@ -62,6 +62,7 @@ def test_rounds_grow_and_are_not_repeated(tmp_path) -> None:
     ("changes", "message"),
     [
         ({"frist": 3}, "frist"),
+        ({"sample": {"framse": 3}}, r"key 'sample\.framse'; did you mean 'frames'"),
         ({"train": {"target": "x"}}, r"train\.target is set by the campaign"),
         ({"train": {"budget": {"stpes": 3}}}, "did you mean"),
         ({"sample": {"mix": {"mf": 1}}}, "give one of md, modes, torsions"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from idle_md import Calculator
+from idle_md.deploy import load
 from idle_md.engines.dynamics import run_md
 from idle_md.engines.lammps.process import LammpsError, run_process, why_not
 from idle_md.engines.md_settings import MDSettings
@@ -128,5 +129,7 @@ def test_what_cannot_be(path, tmp_path) -> None:
         run_md(
             path, molecule(), MDSettings(engine="lammps", restart=tmp_path / "none", minimize=True)
         )
+    with pytest.raises(ValueError, match="LAMMPS reads the file of a model: give its path"):
+        run_md(load(path), molecule(), MDSettings(engine="lammps", steps=1))
     with pytest.raises(LammpsError, match="does not know Ar"):
         run_md(path, ase.Atoms("Ar"), MDSettings(engine="lammps", steps=1))

@@ -28,7 +28,7 @@ from idle_md.testing import (
     potential_evaluator,
 )
 from idle_md.train import parse_config
-from idle_md.train.errors import evaluate_file
+from idle_md.train.errors import errors_of_file
 from idle_md.train.fit.callbacks import read_log
 from idle_md.units import KJ_PER_MOL, NM
 from tests.deploy.test_edge_contract import EDGE_SETS, assert_equal, random_edges
@@ -128,8 +128,8 @@ def test_training_lowers_the_errors_and_the_export_has_them(run, tmp_path) -> No
     assert metadata.backbone["name"] == "toy"
     assert metadata.interactions == 2
     store = run.parent / "store.h5"
-    expected = evaluate_file(run / "best.ckpt", store)["test"]["wb97x"]
-    found = evaluate_file(tmp_path / "model.pt", store)["test"]["wb97x"]
+    expected = errors_of_file(run / "best.ckpt", store)["test"]["wb97x"]
+    found = errors_of_file(tmp_path / "model.pt", store)["test"]["wb97x"]
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=1e-3), key
 

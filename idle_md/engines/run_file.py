@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 import ase
 import ase.io
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from idle_md.configuration import explain
+from idle_md.configuration import parse_section, read_settings
 from idle_md.deploy import DeployedModel
 from idle_md.deploy.artifact import read_metadata
 from idle_md.engines.md_settings import MDSettings
@@ -74,19 +74,9 @@ def read_run_file(path: str | Path, changes: Mapping[str, Any] | None = None) ->
         If it is no YAML, a key is unknown (names the nearest) or a value cannot be, or a file that
         it gives a hash of has changed.
     """
-    path, changed = Path(path), dict(changes or {})
-    if not path.is_file():
-        raise FileNotFoundError(f"no run file at {path}")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is no run file: give keys and values, such as `steps: 1000`")
-    try:
-        run = RunFile.model_validate(content | changed)
-    except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error, RunFile)}") from error
+    changed = dict(changes or {})
+    content = read_settings(path, RunFile, "run file") | changed
+    run = parse_section(content, RunFile, str(path))
     run.check_unchanged(name for name in run.sha256 if name not in changed)
     return run
 

@@ -98,8 +98,8 @@ def test_options_override_a_file_that_was_written_by_hand(model, start, tmp_path
         ("stpes: 10", r"run\.yaml: unknown key 'stpes': did you mean 'steps'\?"),
         ("steps: ten", r"run\.yaml: steps: Input should be a valid integer"),
         ("engine: lammps\nplatform: CPU", r"run\.yaml: .*platform is for engine openmm"),
-        ("steps: [", r"run\.yaml is not valid YAML"),
-        ("just words", r"run\.yaml is no run file"),
+        ("steps: [", r"run\.yaml: not valid YAML"),
+        ("just words", r"run\.yaml must be a mapping of keys such as engine"),
         ("steps: 10", r"run\.yaml names no model: add the line `model: FILE`"),
     ],
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,8 @@ class DeployedModel:
     @cached_property
     def uses_autograd(self) -> bool:
         """Whether autograd gives the gradients: the backbone brought no pass of its own."""
-        return bool(self.core.inlined_graph.findAllNodes("aten::grad", recurse=True))
+        graph: Any = self.core.inlined_graph
+        return bool(graph.findAllNodes("aten::grad", recurse=True))
 
     def check_complete(self) -> None:
         """Check that the model gives a potential on its own.

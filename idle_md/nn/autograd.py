@@ -50,8 +50,9 @@ class AutogradGradient(nn.Module):
         energies, weights = self.head(features.detach(), n_owned)  # (N,), (N, F)
         gradients = torch.zeros_like(edge_vectors)  # (E, 3)
         if features.requires_grad:  # it does not where there are no edges
-            outer: list[Tensor | None] = [weights]
-            found = torch.autograd.grad([features], [vectors], outer, allow_unused=True)[0]
-            if found is not None:
-                gradients = found.detach()
+            outer: list[Tensor | None] = [weights]  # TorchScript knows no list[Tensor] here
+            got = torch.autograd.grad([features], [vectors], outer, allow_unused=True)  # type: ignore[arg-type]
+            own = got[0]
+            if own is not None:
+                gradients = own.detach()
         return energies, gradients

@@ -126,8 +126,9 @@ class TrainConfig(Section):
             return value
         value = {"name": "painn", **value}
         name = value["name"]
-        sections = TypeAdapter(dict[str, backbone_class(name).Config])  # type: ignore[misc]
-        return sections.validate_python({name: value})[name]  # errors have the name in their place
+        section: Any = backbone_class(name).Config
+        by_name: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, section])
+        return by_name.validate_python({name: value})[name]  # so the place of an error has the name
 
     @field_validator("diagnose", mode="before")
     @classmethod

@@ -95,7 +95,7 @@ def test_options_override_a_file_that_was_written_by_hand(model, start, tmp_path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("stpes: 10", r"run\.yaml: unknown key 'stpes': did you mean 'steps'\?"),
+        ("stpes: 10", r"run\.yaml: unknown key 'stpes'; did you mean 'steps'\?"),
         ("steps: ten", r"run\.yaml: steps: Input should be a valid integer"),
         ("engine: lammps\nplatform: CPU", r"run\.yaml: .*platform is for engine openmm"),
         ("steps: [", r"run\.yaml: not valid YAML"),

@@ -58,7 +58,7 @@ def test_method_is_found_trained_and_resumed(settings: dict[str, Any]) -> None:
     written = yaml.safe_load((run / "config.yaml").read_text())
     assert written["method"] == {"name": "lowest", "factor": 3.0}
     assert parse_config(written) == config
-    with pytest.raises(ValueError, match=r"'method\.factr': did you mean 'factor'"):
+    with pytest.raises(ValueError, match=r"'method\.factr'; did you mean 'factor'"):
         parse_config({**settings, "method": {"name": "lowest", "factr": 3.0}})
 
 

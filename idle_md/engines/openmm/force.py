@@ -85,7 +85,8 @@ class Attachment:
 
     def script(self, model: DeployedModel) -> torch.jit.ScriptModule:
         """Return what an engine runs."""
-        return flatten(OpenMMModule(model, self).eval(), KEPT)
+        module = OpenMMModule(model, self)
+        return flatten((_OnAnotherThread(module) if model.uses_autograd else module).eval(), KEPT)
 
 
 class OpenMMModule(nn.Module):
@@ -102,7 +103,7 @@ class OpenMMModule(nn.Module):
     def __init__(self, model: DeployedModel, attachment: Attachment) -> None:
         super().__init__()
         self.metadata = model.core.metadata
-        self.core = _OnAnotherThread(model.core) if model.uses_autograd else model.core
+        self.core = model.core
         self.periodic = attachment.periodic
         device = model.device
         numbers = torch.as_tensor(attachment.numbers, dtype=torch.int64, device=device)
@@ -136,27 +137,27 @@ class OpenMMModule(nn.Module):
 
 
 class _OnAnotherThread(nn.Module):
-    """A core that differentiates by autograd, run by another thread than the one that calls it.
+    """A module that differentiates by autograd, run by another thread than the one that calls it.
 
     Autograd refuses threads that hold Python's lock, as OpenMM's minimiser does where it has a
-    reporter.
+    reporter. All of it runs there: what follows a wait in TorchScript may go on in the other
+    thread, and so would not give the caller back the gradient mode that it had.
 
     Parameters
     ----------
-    core
+    module
         What runs.
     """
 
-    def __init__(self, core: torch.jit.ScriptModule) -> None:
+    def __init__(self, module: OpenMMModule) -> None:
         super().__init__()
-        self.core = core
+        self.module = module
+        self.metadata, self.periodic = module.metadata, module.periodic
 
-    def forward(
-        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, n_owned: int
-    ) -> tuple[Tensor, Tensor]:
-        running = torch.jit.fork(self.core, species, edge_index, edge_vectors, n_owned)
-        energies, gradients = torch.jit.wait(running)
-        return energies, gradients
+    def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        running = torch.jit.fork(self.module, positions, box)
+        energy, forces = torch.jit.wait(running)
+        return energy, forces
 
 
 class PythonComputation:
@@ -309,8 +310,8 @@ def create_force(
         raise ValueError(f"unknown energy {energy!r}: there are {', '.join(get_args(Energy))}")
     attachment = Attachment(numbers, chosen, periodic, neighbors, energy)
     if embed:
-        way = choose(backend, _why_not_torchforce(deployed))
-        force = _force(attachment.script(deployed), deployed.device, way)
+        through = choose(backend, _why_not_torchforce(deployed))
+        force = _force(attachment.script(deployed), deployed.device, through)
     elif isinstance(model, DeployedModel) or backend not in ("auto", "pythonforce"):
         raise ValueError("embed=False needs the path of a model, and backend 'pythonforce'")
     else:

@@ -66,29 +66,29 @@ class GMNNGradient(nn.Module):
         """Return atomic energies (N,) and edge gradients (E, 3), see the edge contract."""
         centre, neighbor = edge_index.select(0, 0), edge_index.select(0, 1)
         distance = torch.linalg.vector_norm(edge_vectors, dim=1, keepdim=True)
-        inverse = distance.reciprocal()
-        direction = edge_vectors * inverse
-        fade, fade_slope = envelope_with_slope(distance, self.cutoff)
-        offset = distance - self.centres
-        basis = torch.exp(self.width * offset.square())
+        inverse = distance.reciprocal()  # (E, 1)
+        direction = edge_vectors * inverse  # (E, 3)
+        fade, fade_slope = envelope_with_slope(distance, self.cutoff)  # (E, 1) both
+        offset = distance - self.centres  # (E, K)
+        basis = torch.exp(self.width * offset.square())  # (E, K)
         element = self.element.index_select(0, species)
         pair = element.index_select(0, centre) * self.n_elements + element.index_select(0, neighbor)
         coefficients = self.coefficients.index_select(0, pair)  # (E, S, K)
-        radial = torch.bmm(coefficients, (basis * fade).unsqueeze(2))
-        products = monomials(direction)
+        radial = torch.bmm(coefficients, (basis * fade).unsqueeze(2))  # (E, S, 1)
+        products = monomials(direction)  # (E, 20)
         moments = radial.new_zeros((len(species), radial.shape[1], products.shape[1]))
-        moments.index_add_(0, centre, radial * products.unsqueeze(1))
+        moments.index_add_(0, centre, radial * products.unsqueeze(1))  # (N, S, 20)
 
         energies, gradient = self.rest(moments, species, n_owned)
 
-        received = gradient.index_select(0, centre)
-        radial_gradient = torch.bmm(received, products.unsqueeze(2))
+        received = gradient.index_select(0, centre)  # (E, S, 20)
+        radial_gradient = torch.bmm(received, products.unsqueeze(2))  # (E, S, 1)
         basis_gradient = torch.bmm(radial_gradient.transpose(1, 2), coefficients).squeeze(1)
-        slope = (2.0 * self.width * fade * offset).add_(fade_slope).mul_(basis)
-        distance_gradient = slope.mul_(basis_gradient).sum(1, keepdim=True)
-        product_gradient = torch.bmm(radial.transpose(1, 2), received).squeeze(1)
+        slope = (2.0 * self.width * fade * offset).add_(fade_slope).mul_(basis)  # (E, K)
+        distance_gradient = slope.mul_(basis_gradient).sum(1, keepdim=True)  # (E, 1)
+        product_gradient = torch.bmm(radial.transpose(1, 2), received).squeeze(1)  # (E, 20)
         turned = torch.mm(product_gradient, self.slopes).view(-1, 3, products.shape[1])
-        direction_gradient = torch.bmm(turned, products.unsqueeze(2)).squeeze(2)
+        direction_gradient = torch.bmm(turned, products.unsqueeze(2)).squeeze(2)  # (E, 3)
         return energies, edge_gradients(distance_gradient, direction_gradient, direction, inverse)
 
 
@@ -106,10 +106,10 @@ class _Contractions(nn.Module):
     def forward(self, moments: Tensor, species: Tensor, n_owned: int) -> tuple[Tensor, Tensor]:
         """Return energies (N,) and the gradient of the moments (N, S, 20)."""
         s, n = self.n_radial, len(moments)
-        first, second, third = self.forwards.full(moments)
-        opened = self.forwards.opened(first, second, third)
-        closing = self.forwards.closing(second)
-        mixed = self.forwards.mixed(second, third)
+        first, second, third = self.forwards.full(moments)  # (N, S, 3), (N, S, 9), (N, S, 27)
+        opened = self.forwards.opened(first, second, third)  # (N, P, 9) of P pairs, all ranks
+        closing = self.forwards.closing(second)  # (N, 1 + S, 9)
+        mixed = self.forwards.mixed(second, third)  # (N, S S, 3)
         invariants = self.forwards.joined(moments, first, opened, closing, mixed)
 
         energies, gradient = self.rest(invariants, species, n_owned)
@@ -119,12 +119,12 @@ class _Contractions(nn.Module):
             (n, opened.shape[1] * (s + 1)), dtype=second.dtype, device=second.device
         )
         closed.index_copy_(1, self.forwards.distinct, parts[1])
-        closed = closed.view(n, opened.shape[1], s + 1)
+        closed = closed.view(n, opened.shape[1], s + 1)  # (N, P, S + 1)
         first_gradient, second_gradient, third_gradient = self.of_opened(
             torch.bmm(closed, closing), first, second, third
         )
         second_gradient.add_(torch.bmm(closed.transpose(1, 2), opened).narrow(1, 1, s))
-        crossed = parts[2].reshape(n, s * s, s)
+        crossed = parts[2].reshape(n, s * s, s)  # (N, S S, S)
         first_gradient.add_(torch.bmm(crossed.transpose(1, 2), mixed))
         rows = torch.bmm(crossed, first).view(n, s, s, 3).transpose(2, 3).reshape(n, s * 3, s)
         third_gradient.add_(torch.bmm(rows, second).view(n, s, 27))
@@ -148,7 +148,7 @@ class _Contractions(nn.Module):
             product = torch.zeros((len(moment), s * s, 9), dtype=moment.dtype, device=moment.device)
             product.index_copy_(1, pairs, gradient.narrow(1, kind * len(pairs), len(pairs)))
             product = product.view(-1, s, s, 3, 3).transpose(2, 3).reshape(-1, s * 3, s * 3)
-            rows = moment.reshape(-1, s * 3, moment.shape[2] // 3)
+            rows = moment.reshape(-1, s * 3, moment.shape[2] // 3)  # (N, 3 S, 1 | 3 | 9)
             found.append(torch.bmm(product + product.transpose(1, 2), rows).view(moment.shape))
         return found[0], found[1], found[2]
 
@@ -163,7 +163,7 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, species: Tensor, n_owned: int) -> tuple[Tensor, Tensor]:
         """Return energies (N,) and the gradient of the input."""
-        inner = self.layer(x)
+        inner = self.layer(x)  # (N, outputs)
         energies, gradient = self.rest(silu(inner), species, n_owned)
         return energies, self.layer.reverse(torch.ops.aten.silu_backward(gradient, inner))
 
@@ -178,7 +178,7 @@ class _Scaled(nn.Module):
 
     def forward(self, x: Tensor, species: Tensor, n_owned: int) -> tuple[Tensor, Tensor]:
         """Return energies (N,) and the gradient of the input."""
-        scale = self.scale.index_select(0, species).unsqueeze(1)
+        scale = self.scale.index_select(0, species).unsqueeze(1)  # (N, 1)
         energies, gradient = self.head(x * scale, n_owned)
         return energies, gradient.mul_(scale)
 

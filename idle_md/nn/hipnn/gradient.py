@@ -92,10 +92,10 @@ class HIPNNGradient(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return atomic energies (N,) and edge gradients (E, 3), see the edge contract."""
         distance = torch.linalg.vector_norm(edge_vectors, dim=1, keepdim=True)
-        inverse = distance.reciprocal()
-        direction = edge_vectors * inverse
-        fade, fade_slope = envelope_with_slope(distance, self.cutoff)
-        tensors = unit_tensors(direction, self.order)
+        inverse = distance.reciprocal()  # (E, 1)
+        direction = edge_vectors * inverse  # (E, 3)
+        fade, fade_slope = envelope_with_slope(distance, self.cutoff)  # (E, 1) both
+        tensors = unit_tensors(direction, self.order)  # (E, C)
         at_centre, n_centre = grouped(edge_index.select(0, 0), len(species), True)
         at_neighbor, n_neighbor = grouped(edge_index.select(0, 1), len(species), False)
         edges = Edges(
@@ -113,15 +113,15 @@ class HIPNNGradient(nn.Module):
         parts = self.table.index_select(0, species).split(self.sizes, 1)
         features = parts[0].new_empty((len(species), self.width))
         features.narrow(1, 0, self.sizes[0]).copy_(parts[0])
-        _, message, moments = self.environment(parts[3], edges)
-        inner = self.environment.total(parts[2], moments)
-        level = parts[1].addmm(softplus(inner), self.output)
+        _, message, moments = self.environment(parts[3], edges)  # (N, n_centre, F), (N, C, F)
+        inner = self.environment.total(parts[2], moments)  # (N, F)
+        level = parts[1].addmm(softplus(inner), self.output)  # (N, F)
 
         energies, gradient, _ = self.rest(level, features, edges, n_owned)
 
         inner_gradient = softplus_reverse(torch.mm(gradient, self.output.t()), inner)
         self.environment.reverse(inner_gradient, parts[3], message, moments, edges)
-        direction_gradient = of_direction(edges.tensor_gradient, direction, self.order)
+        direction_gradient = of_direction(edges.tensor_gradient, direction, self.order)  # (E, 3)
         return energies, edge_gradients(
             edges.distance_gradient, direction_gradient, direction, inverse
         )
@@ -172,17 +172,17 @@ class _Environment(nn.Module):
         sums over neighbours (N, C, F), of what every atom offers to its neighbours (N, nu F).
         """
         n = len(offered)
-        sensitivity = torch.exp(-0.5 * self._offset(edges).square()) * edges.fade
+        sensitivity = torch.exp(-0.5 * self._offset(edges).square()) * edges.fade  # (E, nu)
         sensitivity = spread(sensitivity, edges.at_neighbor, n, edges.n_neighbor)
         message = torch.bmm(sensitivity, offered.view(n, self.number, self.features))
-        message = gathered(message, edges.at_neighbor)
+        message = gathered(message, edges.at_neighbor)  # (E, F)
         message = spread(message, edges.at_centre, n, edges.n_centre)
         return sensitivity, message, torch.bmm(edges.tensors.transpose(1, 2), message)
 
     @torch.jit.export
     def total(self, own: Tensor, moments: Tensor) -> Tensor:
         """Return the input of the activation (N, F); ``own`` is the atoms' part of it."""
-        total = own + moments.select(1, 0)
+        total = own + moments.select(1, 0)  # (N, F)
         for norm in self.norms:
             total = total + norm(moments)
         return total
@@ -199,13 +199,13 @@ class _Environment(nn.Module):
         for norm in self.norms:
             norm.reverse(gradient, moments)  # type: ignore[operator]
         moments.select(1, 0).copy_(gradient)
-        tensor_gradient = torch.bmm(message, moments.transpose(1, 2))
+        tensor_gradient = torch.bmm(message, moments.transpose(1, 2))  # (N, n_centre, C)
         edges.tensor_gradient.add_(gathered(tensor_gradient, edges.at_centre))
-        received = gathered(torch.bmm(edges.tensors, moments), edges.at_centre)
+        received = gathered(torch.bmm(edges.tensors, moments), edges.at_centre)  # (E, F)
         received = spread(received, edges.at_neighbor, n, edges.n_neighbor)
-        rows = offered.view(n, self.number, self.features).transpose(1, 2)
-        sensitivity_gradient = gathered(torch.bmm(received, rows), edges.at_neighbor)
-        offset = self._offset(edges)
+        rows = offered.view(n, self.number, self.features).transpose(1, 2)  # (N, F, nu)
+        sensitivity_gradient = gathered(torch.bmm(received, rows), edges.at_neighbor)  # (E, nu)
+        offset = self._offset(edges)  # (E, nu)
         # d/dr of exp(-offset^2 / 2) fade, where d offset / dr = -sigma / r^2
         slope = (offset * self.sigma * (edges.fade * edges.inverse.square())).add_(edges.fade_slope)
         slope = slope.mul_(torch.exp(-0.5 * offset.square())).mul_(sensitivity_gradient)
@@ -222,14 +222,14 @@ class _Norm(nn.Module):
         self.weight = nn.Buffer(norm.weight.detach().clone())
 
     def forward(self, moments: Tensor) -> Tensor:
-        part = moments.narrow(1, self.first, self.size)
+        part = moments.narrow(1, self.first, self.size)  # (N, 2 rank + 1, F)
         return self.weight * (part.square().sum(1) + self.cusp).sqrt()
 
     @torch.jit.export
     def reverse(self, gradient: Tensor, moments: Tensor) -> None:
         """Write the gradient over the part of ``moments``."""
-        part = moments.narrow(1, self.first, self.size)
-        norm = (part.square().sum(1) + self.cusp).sqrt()
+        part = moments.narrow(1, self.first, self.size)  # (N, 2 rank + 1, F)
+        norm = (part.square().sum(1) + self.cusp).sqrt()  # (N, F)
         part.mul_((gradient * self.weight / norm).unsqueeze(1))
 
 
@@ -250,18 +250,18 @@ class _Interaction(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return energies (N,), gradient of the level (N, F) and of all features."""
         features.narrow(1, self.start, level.shape[1]).copy_(level)
-        offered = torch.mm(level, self.offer)
+        offered = torch.mm(level, self.offer)  # (N, nu F)
         sensitivity, message, moments = self.environment(offered, edges)
-        inner = self.environment.total(self.own(level), moments)
-        after = level + self.output(softplus(inner))
+        inner = self.environment.total(self.own(level), moments)  # (N, F)
+        after = level + self.output(softplus(inner))  # (N, F)
 
         energies, gradient, gradients = self.rest(after, features, edges, n_owned)
 
-        inner_gradient = softplus_reverse(self.output.reverse(gradient), inner)
+        inner_gradient = softplus_reverse(self.output.reverse(gradient), inner)  # (N, F)
         received = self.environment.reverse(inner_gradient, offered, message, moments, edges)
-        offered = torch.bmm(sensitivity.transpose(1, 2), received).flatten(1)
+        offered = torch.bmm(sensitivity.transpose(1, 2), received).flatten(1)  # (N, nu F)
         gradient = gradient + self.own.reverse(inner_gradient)
-        gradient.addmm_(offered, self.offer.t())
+        gradient.addmm_(offered, self.offer.t())  # (N, F)
         gradient.add_(gradients.narrow(1, self.start, level.shape[1]))
         return energies, gradient, gradients
 
@@ -279,12 +279,12 @@ class _AtomLayer(nn.Module):
         self, level: Tensor, features: Tensor, edges: Edges, n_owned: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return energies (N,), gradient of the level (N, F) and of all features."""
-        inner = self.hidden(level)
-        after = level + self.output(softplus(inner))
+        inner = self.hidden(level)  # (N, F)
+        after = level + self.output(softplus(inner))  # (N, F)
 
         energies, gradient, gradients = self.rest(after, features, edges, n_owned)
 
-        inner_gradient = softplus_reverse(self.output.reverse(gradient), inner)
+        inner_gradient = softplus_reverse(self.output.reverse(gradient), inner)  # (N, F)
         return energies, gradient + self.hidden.reverse(inner_gradient), gradients
 
 
@@ -301,7 +301,7 @@ class _Last(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return energies (N,), gradient of the last level (N, F) and of all features."""
         features.narrow(1, self.start, level.shape[1]).copy_(level)
-        energies, gradients = self.head(features, n_owned)
+        energies, gradients = self.head(features, n_owned)  # (N,), (N, elements + n F)
         return energies, gradients.narrow(1, self.start, level.shape[1]), gradients
 
 

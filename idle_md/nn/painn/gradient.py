@@ -71,10 +71,10 @@ class PaiNNGradient(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return atomic energies (N,) and edge gradients (E, 3), see the edge contract."""
         F = self.features
-        distance = torch.linalg.vector_norm(edge_vectors, dim=1)
-        inverse = distance.reciprocal().unsqueeze(1)
-        unit = edge_vectors * inverse
-        basis, basis_slope = self.basis.with_derivative(distance)
+        distance = torch.linalg.vector_norm(edge_vectors, dim=1)  # (E,)
+        inverse = distance.reciprocal().unsqueeze(1)  # (E, 1)
+        unit = edge_vectors * inverse  # (E, 3)
+        basis, basis_slope = self.basis.with_derivative(distance)  # (E, R + 1) both
         edges = Edges(
             edge_index.select(0, 0),
             edge_index.select(0, 1),
@@ -83,24 +83,24 @@ class PaiNNGradient(nn.Module):
             torch.zeros_like(basis),
             torch.zeros_like(unit),
         )
-        sent = self.sent.index_select(0, species).index_select(0, edges.neighbor)
-        message = torch.mm(basis, self.filter).mul_(sent)
-        radial = message.narrow(1, F, F).unsqueeze(1)
-        scalars = self.embedding.index_select(0, species)
+        sent = self.sent.index_select(0, species).index_select(0, edges.neighbor)  # (E, 2F)
+        message = torch.mm(basis, self.filter).mul_(sent)  # (E, 2F): scalars, along unit
+        radial = message.narrow(1, F, F).unsqueeze(1)  # (E, 1, F)
+        scalars = self.embedding.index_select(0, species)  # (N, F)
         scalars.index_add_(0, edges.centre, message.narrow(1, 0, F))
         vectors = torch.zeros((len(species), 3, F), dtype=unit.dtype, device=unit.device)
-        vectors.index_add_(0, edges.centre, radial * edges.direction)
+        vectors.index_add_(0, edges.centre, radial * edges.direction)  # (N, 3, F)
 
         energies, scalar_gradient, vector_gradient = self.rest(scalars, vectors, edges, n_owned)
 
-        received = vector_gradient.index_select(0, edges.centre)
-        product = received * radial
+        received = vector_gradient.index_select(0, edges.centre)  # (E, 3, F)
+        product = received * radial  # (E, 3, F)
         edges.direction_gradient.add_(product.sum(2))
         torch.mul(received, edges.direction, out=product)
         gradient = torch.cat([scalar_gradient.index_select(0, edges.centre), product.sum(1)], 1)
         edges.basis_gradient.addmm_(gradient.mul_(sent), self.filter.t())
 
-        slope = edges.basis_gradient.mul_(basis_slope).sum(1, keepdim=True)
+        slope = edges.basis_gradient.mul_(basis_slope).sum(1, keepdim=True)  # (E, 1)
         return energies, edge_gradients(slope, edges.direction_gradient, unit, inverse)
 
 
@@ -118,7 +118,7 @@ class _Network(nn.Module):
 
     @torch.jit.export
     def reverse(self, gradient: Tensor, hidden: Tensor) -> Tensor:
-        inner = self.output.reverse(gradient)
+        inner = self.output.reverse(gradient)  # (N, hidden)
         return self.hidden.reverse(torch.ops.aten.silu_backward(inner, hidden))
 
 
@@ -136,20 +136,20 @@ class _Message(nn.Module):
         self, scalars: Tensor, vectors: Tensor, edges: Edges, n_owned: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         F = self.features
-        hidden, outputs = self.network(scalars)
-        sent = outputs.index_select(0, edges.neighbor)
-        filters = torch.mm(edges.basis, self.filter)
-        message = sent * filters
-        radial = message.narrow(1, F, F).unsqueeze(1)
-        mixing = message.narrow(1, 2 * F, F).unsqueeze(1)
-        neighbors = vectors.index_select(0, edges.neighbor)
-        product = radial * edges.direction
+        hidden, outputs = self.network(scalars)  # (N, F), (N, 3F)
+        sent = outputs.index_select(0, edges.neighbor)  # (E, 3F)
+        filters = torch.mm(edges.basis, self.filter)  # (E, 3F)
+        message = sent * filters  # (E, 3F): scalars, along unit, along v_j
+        radial = message.narrow(1, F, F).unsqueeze(1)  # (E, 1, F)
+        mixing = message.narrow(1, 2 * F, F).unsqueeze(1)  # (E, 1, F)
+        neighbors = vectors.index_select(0, edges.neighbor)  # (E, 3, F)
+        product = radial * edges.direction  # (E, 3, F)
         scalars.index_add_(0, edges.centre, message.narrow(1, 0, F))
         vectors.index_add_(0, edges.centre, product.addcmul_(mixing, neighbors))
 
         energies, scalar_gradient, vector_gradient = self.rest(scalars, vectors, edges, n_owned)
 
-        received = vector_gradient.index_select(0, edges.centre)
+        received = vector_gradient.index_select(0, edges.centre)  # (E, 3, F)
         torch.mul(received, radial, out=product)
         edges.direction_gradient.add_(product.sum(2))
         torch.mul(received, edges.direction, out=product)
@@ -161,9 +161,9 @@ class _Message(nn.Module):
             ],
             1,
         )
-        vector_gradient.index_add_(0, edges.neighbor, received.mul_(mixing))
-        edges.basis_gradient.addmm_(sent.mul_(gradient), self.filter.t())
-        outputs.zero_().index_add_(0, edges.neighbor, gradient.mul_(filters))
+        vector_gradient.index_add_(0, edges.neighbor, received.mul_(mixing))  # (N, 3, F)
+        edges.basis_gradient.addmm_(sent.mul_(gradient), self.filter.t())  # (E, R + 1)
+        outputs.zero_().index_add_(0, edges.neighbor, gradient.mul_(filters))  # (N, 3F)
         scalar_gradient.add_(self.network.reverse(outputs, hidden))
         return energies, scalar_gradient, vector_gradient
 
@@ -182,10 +182,10 @@ class _Mixing(nn.Module):
     def mixed(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the two mixtures of the vectors (N, 3, F), the first's norm, their product."""
         F = self.features
-        both = torch.matmul(vectors, self.mix)
-        left = both.narrow(2, 0, F)
-        right = both.narrow(2, F, F)
-        norm = (left * left).sum(1).add_(self.epsilon).sqrt_()
+        both = torch.matmul(vectors, self.mix)  # (N, 3, 2F)
+        left = both.narrow(2, 0, F)  # (N, 3, F), V v
+        right = both.narrow(2, F, F)  # (N, 3, F), U v
+        norm = (left * left).sum(1).add_(self.epsilon).sqrt_()  # (N, F)
         return left, right, norm, (left * right).sum(1)
 
     def reverse(
@@ -199,9 +199,9 @@ class _Mixing(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradients of the scalars, of ``left`` and of ``right``."""
         F = self.features
-        inputs = self.network.reverse(gates, hidden)
-        product = product.unsqueeze(1)
-        stretch = inputs.narrow(1, F, F).div_(norm).unsqueeze(1)
+        inputs = self.network.reverse(gates, hidden)  # (N, 2F): scalars, norm
+        product = product.unsqueeze(1)  # (N, 1, F)
+        stretch = inputs.narrow(1, F, F).div_(norm).unsqueeze(1)  # (N, 1, F)
         return (
             inputs.narrow(1, 0, F),
             (stretch * left).addcmul_(product, right),
@@ -216,12 +216,12 @@ class _Update(_Mixing):
         self, scalars: Tensor, vectors: Tensor, edges: Edges, n_owned: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         F = self.features
-        left, right, norm, product = self.mixed(vectors)
-        hidden, gates = self.network(torch.cat([scalars, norm], 1))
+        left, right, norm, product = self.mixed(vectors)  # (N, 3, F) twice, (N, F) twice
+        hidden, gates = self.network(torch.cat([scalars, norm], 1))  # (N, F), (N, 2F or 3F)
         scale = gates.narrow(1, F, F)
-        gate = gates.narrow(1, 2 * F, F).unsqueeze(1)
-        scalars.add_(gates.narrow(1, 0, F)).addcmul_(scale, product)
-        vectors.addcmul_(gate, right)
+        gate = gates.narrow(1, 2 * F, F).unsqueeze(1)  # (N, 1, F)
+        scalars.add_(gates.narrow(1, 0, F)).addcmul_(scale, product)  # (N, F)
+        vectors.addcmul_(gate, right)  # (N, 3, F)
 
         energies, scalar_gradient, vector_gradient = self.rest(scalars, vectors, edges, n_owned)
 
@@ -243,14 +243,14 @@ class _LastUpdate(_Mixing):
         self, scalars: Tensor, vectors: Tensor, edges: Edges, n_owned: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         F = self.features
-        left, right, norm, product = self.mixed(vectors)
-        hidden, gates = self.network(torch.cat([scalars, norm], 1))
+        left, right, norm, product = self.mixed(vectors)  # (N, 3, F) twice, (N, F) twice
+        hidden, gates = self.network(torch.cat([scalars, norm], 1))  # (N, F), (N, 2F or 3F)
         scale = gates.narrow(1, F, F)
-        scalars.add_(gates.narrow(1, 0, F)).addcmul_(scale, product)
+        scalars.add_(gates.narrow(1, 0, F)).addcmul_(scale, product)  # (N, F)
 
         energies, scalar_gradient = self.rest(scalars, n_owned)
 
-        gate_gradient = torch.cat([scalar_gradient, scalar_gradient * product], 1)
+        gate_gradient = torch.cat([scalar_gradient, scalar_gradient * product], 1)  # (N, 2F)
         inputs, left_gradient, right_gradient = self.reverse(
             gate_gradient, scalar_gradient * scale, hidden, left, right, norm
         )

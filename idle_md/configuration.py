@@ -35,6 +35,17 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"did you mean {spelt[close[0]]!r}?" if close else ""
 
 
+def unknown(what: str, name: str, valid: Iterable[str]) -> str:
+    """Return the message for a name that there is not: the nearest, and all that there are.
+
+    >>> unknown("method", "transfre", ["idle", "transfer"])
+    "unknown method 'transfre', did you mean 'transfer'? There are idle, transfer"
+    """
+    names = list(valid)
+    hint = nearest(name, names)
+    return f"unknown {what} {name!r}{', ' + hint if hint else '.'} There are {', '.join(names)}"
+
+
 def load_section(path: str | Path, kind: type[Kind], what: str = "configuration") -> Kind:
     """Read a YAML or JSON file that holds one section, and check it.
 

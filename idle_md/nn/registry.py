@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, cast
 
-from idle_md.configuration import nearest
+from idle_md.configuration import unknown
 from idle_md.nn.backbone import Backbone, BackboneSection
 from idle_md.nn.gmnn.network import GMNN
 from idle_md.nn.hipnn.network import HIPNN
@@ -44,10 +44,8 @@ def backbone_class(name: str) -> type[Backbone]:
         return BACKBONES[name]
     for entry in entry_points(group=ENTRY_POINTS, name=name):
         return _checked(entry.load(), name, entry.value)
-    names = backbone_names()
     raise ValueError(
-        f"unknown backbone {name!r}; {nearest(str(name), names)} There are "
-        + ", ".join(map(repr, names))
+        unknown("backbone", str(name), backbone_names())
         + "; others come with packages that have to be installed"
     )
 

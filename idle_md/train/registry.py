@@ -3,7 +3,7 @@
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from idle_md.configuration import nearest
+from idle_md.configuration import unknown
 
 GROUP = "idle_md.methods"
 OWN = {
@@ -23,6 +23,5 @@ def method_named(name: str) -> Any:
     """
     known = {entry.name: entry for entry in entry_points(group=GROUP)} | OWN
     if name not in known:
-        hint = nearest(name, known)
-        raise ValueError(f"unknown method {name!r}; {hint} There are {', '.join(known)}")
+        raise ValueError(unknown("method", name, known))
     return known[name].load()

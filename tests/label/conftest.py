@@ -7,12 +7,14 @@ import pytest
 from distributed import LocalCluster
 
 from idle_md.data import from_atoms
+from tests.packages import install
 
 ADDED_LEVELS = '''
 import os, signal, time
 import numpy as np
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label import LabelError, Result
+from tests.packages import install
 
 class Spring:
     """Energy and forces of springs to the origin; what it does beside is in the name."""
@@ -40,12 +42,8 @@ NAMES = ("spring", "slow", "deadly", "picky", "buggy", "nan")
 def added_levels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Levels by entry points, as a third party would add them, here and in all workers."""
     folder = tmp_path_factory.mktemp("site")
-    about = folder / "springs-1.0.dist-info"
-    about.mkdir()
-    (folder / "springs.py").write_text(ADDED_LEVELS)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: springs\nVersion: 1.0\n")
     lines = "".join(f"{name} = springs:Spring\n" for name in NAMES)
-    (about / "entry_points.txt").write_text(f"[idle_md.levels]\n{lines}")
+    install(folder, "springs", ADDED_LEVELS, f"[idle_md.levels]\n{lines}")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.setenv("PYTHONPATH", str(folder))

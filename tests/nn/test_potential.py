@@ -30,7 +30,7 @@ def test_unknown_fidelity_lists_those_there_are(make_potential) -> None:
 def test_unknown_backbone_lists_those_there_are(make_potential) -> None:
     settings = make_potential().hyperparameters
     settings["backbone"]["name"] = "pain"
-    with pytest.raises(ValueError, match=r"unknown backbone 'pain'; did you mean 'painn'.*'gmnn'"):
+    with pytest.raises(ValueError, match=r"unknown backbone 'pain', did you mean 'painn'.*gmnn"):
         Potential.from_hyperparameters(settings)
 
 

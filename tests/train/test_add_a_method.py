@@ -10,6 +10,7 @@ import yaml
 
 from idle_md.nn import load_checkpoint
 from idle_md.train import parse_config, train
+from tests.packages import install
 
 METHOD = '''
 from typing import Literal
@@ -38,11 +39,7 @@ class Lowest(Method):
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make a package with the method, as an installer would."""
-    (tmp_path / "lowest_method.py").write_text(METHOD)
-    about = tmp_path / "lowest_method-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lowest-method\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[idle_md.methods]\nlowest = lowest_method:Lowest\n")
+    install(tmp_path, "lowest_method", METHOD, "[idle_md.methods]\nlowest = lowest_method:Lowest\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("lowest_method", None)
@@ -63,7 +60,7 @@ def test_method_is_found_trained_and_resumed(settings: dict[str, Any]) -> None:
 
 
 def test_unknown_method_names_the_nearest(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"unknown method 'transfre'; did you mean 'transfer'"):
+    with pytest.raises(ValueError, match=r"unknown method 'transfre', did you mean 'transfer'"):
         parse_config({**settings, "method": "transfre"})
     with pytest.raises(ValueError, match=r"method: .*name is missing"):
         parse_config({**settings, "method": {"low_level": "gfn2"}})

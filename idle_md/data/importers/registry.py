@@ -1,8 +1,10 @@
-"""One function for all formats."""
+"""One function for all formats, those of other packages among them."""
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
+from idle_md.configuration import unknown
 from idle_md.data.importers.arrays import molecules
 from idle_md.data.importers.contents import Contents
 from idle_md.data.importers.conversion import converted
@@ -17,7 +19,12 @@ from idle_md.data.importers.request import Request
 from idle_md.data.importers.units import Units
 from idle_md.data.store import Store
 
-FORMATS: dict[str, Callable[[Path, Request], Contents]] = {
+Reader = Callable[[Path, Request], Contents]
+"""Reads a file, whatever units it is in: they are checked and converted afterwards."""
+GROUP = "idle_md.importers"
+"""Entry points of this group name a :data:`Reader`; their names are formats."""
+
+FORMATS: dict[str, Reader] = {
     "extxyz": read_xyz,
     "ani": read_ani,
     "spice": read_spice,
@@ -26,7 +33,7 @@ FORMATS: dict[str, Callable[[Path, Request], Contents]] = {
     "ase": read_ase,
     "csv": read_energy_table,
 }
-"""Reader of every format."""
+"""Readers of this package."""
 
 _ENDINGS = {
     ".xyz": "extxyz",
@@ -65,8 +72,8 @@ def import_data(
     path
         File, or folder of openQDC.
     format
-        ``extxyz``, ``ani``, ``spice``, ``openqdc``, ``npz`` (MD17, rMD17, sGDML, PhysNet), ``ase``
-        or ``csv``; told by the name and the content where ``auto``.
+        ``extxyz``, ``ani``, ``spice``, ``openqdc``, ``npz`` (MD17, rMD17, sGDML, PhysNet), ``ase``,
+        ``csv``, or what another package brings; told by the name and the content where ``auto``.
     fidelity
         Name of the level, for a file that holds one and does not name it.
     energy, forces
@@ -103,15 +110,24 @@ def import_data(
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     name = _format(path) if format == "auto" else format
-    if name not in FORMATS:
-        raise ValueError(f"unknown format {format!r}: give one of auto, {', '.join(FORMATS)}")
+    read = _reader(name)
     if geometries is not None and name != "csv":
         raise ValueError(f"{path}: has geometries of its own; leave --geometries to CSV tables")
     request = Request(
         fidelity, energy or {}, forces or {}, None if geometries is None else Path(geometries)
     )
     units = Units(energy_unit, length_unit, force_unit, gradients, trust_units)
-    return converted(path, FORMATS[name](path, request), units)
+    return converted(path, read(path, request), units)
+
+
+def _reader(name: str) -> Reader:
+    if name in FORMATS:
+        return FORMATS[name]
+    added = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name in added:
+        read: Reader = added[name].load()
+        return read
+    raise ValueError(unknown("format", name, ["auto", *FORMATS, *added]))
 
 
 def _format(path: Path) -> str:

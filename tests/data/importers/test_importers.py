@@ -657,7 +657,7 @@ def test_requests_that_make_no_sense(methanol, tmp_path) -> None:
             {"path": tmp_path / "set.txt"},
             r"set\.txt: unknown kind of file; say which with --format",
         ),
-        ({"format": "cif"}, "unknown format 'cif': give one of auto, extxyz, ani"),
+        ({"format": "cif"}, "unknown format 'cif'. There are auto, extxyz, ani"),
         ({"geometries": path, **KEYS}, "has geometries of its own"),
         ({"fidelity": "pbe", **KEYS}, "fidelity 'pbe' and keys of pbe: give --fidelity, or"),
         ({"fidelity": "p be"}, "fidelity 'p be': letters, digits, _ and -"),

@@ -14,7 +14,6 @@ import os, signal, time
 import numpy as np
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label import LabelError, Result
-from tests.packages import install
 
 class Spring:
     """Energy and forces of springs to the origin; what it does beside is in the name."""

@@ -22,7 +22,7 @@ from idle_md.native.places import cache_folder
 CLASSES = {"torchforce": "TorchForce", "pythontorchforce": "PythonTorchForce"}
 """What openmmtorch calls them; PythonForce is OpenMM's own."""
 REMEDY = "install the versions of constraints/torchforce.txt, or use 'pythonforce'"
-SECONDS = 120.0
+SECONDS = 300.0
 TOO_LONG = f"an evaluation took more than {SECONDS:g} s"
 
 logger = logging.getLogger(__name__)

@@ -85,6 +85,6 @@ def coverage(std: Energies, errors: Energies) -> dict[str, float | int | None]:
 def _unpacked(arrays: dict[str, torch.Tensor], base: str) -> Store:
     flat: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
     n_geometries, n_atoms = len(flat["offsets"]) - 1, len(flat["numbers"])
-    nothing = Labels(np.full(n_geometries, np.nan), np.full((n_atoms, 3), np.nan, np.float32))
+    nothing = Labels.empty(n_geometries, n_atoms)
     names = np.full(n_geometries, "")
     return Store(**flat, group=names, role=names, labels={base: nothing})

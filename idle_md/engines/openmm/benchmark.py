@@ -21,8 +21,10 @@ from idle_md.deploy import DeployedModel, describe, extract, load, save
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.timing import compare_inference
 from idle_md.engines.benchmark import Report, Timing
+from idle_md.engines.choices import Backend
+from idle_md.engines.edges.choice import Neighbors
 from idle_md.engines.openmm.engine import BACKENDS, OpenMMEngine
-from idle_md.engines.openmm.force import Backend, Neighbors, create_force
+from idle_md.engines.openmm.force import create_force
 from idle_md.engines.openmm.system import find_platform, standard_form
 from idle_md.engines.results import ns_per_day
 from idle_md.memory import keep_freed_memory

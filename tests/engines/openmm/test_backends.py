@@ -10,7 +10,7 @@ import torch
 
 from idle_md.deploy import load
 from idle_md.engines.openmm import PythonComputation, backend_of, backends, create_force
-from idle_md.engines.openmm.force import Attachment
+from idle_md.engines.openmm.module import Attachment
 
 NUMBERS = [8, 1, 1]
 

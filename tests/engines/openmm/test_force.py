@@ -19,7 +19,7 @@ from idle_md.engines.openmm import (
     backend_of,
     create_force,
 )
-from idle_md.engines.openmm.force import Attachment
+from idle_md.engines.openmm.module import Attachment
 from idle_md.native.places import find_library
 from idle_md.testing import CELL
 from idle_md.units import KJ_PER_MOL, NM

@@ -1,0 +1,99 @@
+"""The functions of PythonForces, which pickle into a System's XML."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from openmm import State, unit
+from torch import Tensor
+
+from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.torchscript import from_bytes, to_bytes
+from idle_md.engines.openmm.module import PICKLED_AS, Attachment
+
+
+class PythonComputation:
+    """The function of a PythonForce; pickles into a System's XML with the model inside it.
+
+    What is in a pickle becomes a module when it is first called: OpenMM crashes where an error is
+    raised while it reads XML.
+
+    Parameters
+    ----------
+    module
+        A scripted :class:`OpenMMModule`.
+    device
+        Where it runs.
+    """
+
+    __module__ = PICKLED_AS
+
+    def __init__(self, module: torch.jit.ScriptModule, device: torch.device) -> None:
+        self.content = to_bytes(module)
+        self.device = str(device)
+        self.periodic: bool = module.periodic
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "module"}
+
+    @cached_property
+    def module(self) -> torch.jit.ScriptModule:
+        """What is called."""
+        return from_bytes(self.content, self.device)
+
+    def __call__(self, state: State, positions: Tensor | None = None) -> tuple[Any, Any]:
+        """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm of a State.
+
+        As arrays, or as tensors where the positions (N, 3) in nm are given as one, which is what a
+        PythonTorchForce does.
+        """
+        as_tensor = positions is not None
+        if positions is None:
+            positions = _tensor(state.getPositions(asNumpy=True))
+        inputs = [positions.to(self.device)]
+        if self.periodic:
+            inputs.append(_tensor(state.getPeriodicBoxVectors(asNumpy=True)).to(self.device))
+        energy, forces = self.module.forward(*inputs)
+        if as_tensor:
+            return energy, forces.to(positions.device)
+        return energy.item(), forces.cpu().numpy()
+
+
+def _tensor(quantity: unit.Quantity) -> Tensor:
+    """Return what is in nm, as a State gives it: asking for the unit takes longer than the rest."""
+    return torch.from_numpy(np.asarray(quantity._value))
+
+
+class FileComputation(PythonComputation):
+    """The same, but what pickles into the XML is the path of the model's file and its hash.
+
+    Parameters
+    ----------
+    path
+        The deployed model.
+    model
+        What was loaded from the path.
+    attachment
+        The particles.
+    """
+
+    __module__ = PICKLED_AS
+
+    def __init__(self, path: Path, model: DeployedModel, attachment: Attachment) -> None:
+        self.path, self.sha256 = str(path.resolve()), model.metadata.content_sha256
+        self.device = str(model.device)
+        self.kernels: Any = model.kernels
+        self.attachment, self.periodic = attachment, attachment.periodic
+
+    @cached_property
+    def module(self) -> torch.jit.ScriptModule:
+        """What is called."""
+        model = load(self.path, device=self.device, kernels=self.kernels)
+        if model.metadata.content_sha256 != self.sha256:
+            raise ValueError(
+                f"{self.path} is another model than the one that this System was written with: put "
+                "that one back, or make the force anew"
+            )
+        return self.attachment.script(model)

@@ -1,0 +1,119 @@
+"""What OpenMM runs of a deployed model: a TorchScript module in OpenMM's units."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from idle_md.deploy import DeployedModel
+from idle_md.deploy.torchscript import flatten
+from idle_md.engines.edges.choice import Neighbors, edges_for
+from idle_md.units import KJ_PER_MOL
+
+Energy = Literal["total", "interaction"]
+KEPT = ("metadata", "periodic")
+PICKLED_AS = "idle_md.engines.openmm"
+"""Where a System's XML looks for the classes that are pickled into it, wherever they stand."""
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """How a model is attached to a System.
+
+    Attributes
+    ----------
+    numbers, atoms
+        Atomic numbers (n,) of the particles that the model describes, and their indices (n,) among
+        all particles.
+    periodic
+        Whether box vectors are given and used.
+    neighbors
+        How edges are found.
+    energy
+        With or without the reference energies.
+    """
+
+    numbers: list[int]
+    atoms: list[int]
+    periodic: bool
+    neighbors: Neighbors = "auto"
+    energy: Energy = "total"
+
+    __module__ = PICKLED_AS
+
+    def script(self, model: DeployedModel) -> torch.jit.ScriptModule:
+        """Return what an engine runs."""
+        module = OpenMMModule(model, self)
+        return flatten((_OnAnotherThread(module) if model.uses_autograd else module).eval(), KEPT)
+
+
+class OpenMMModule(nn.Module):
+    """Energy and forces of particles in OpenMM's units; what a TorchForce runs.
+
+    Parameters
+    ----------
+    model
+        The deployed model.
+    attachment
+        The particles.
+    """
+
+    def __init__(self, model: DeployedModel, attachment: Attachment) -> None:
+        super().__init__()
+        self.metadata = model.core.metadata
+        self.core = model.core
+        self.periodic = attachment.periodic
+        device = model.device
+        numbers = torch.as_tensor(attachment.numbers, dtype=torch.int64, device=device)
+        atoms = torch.as_tensor(attachment.atoms, dtype=torch.int64, device=device)
+        self.numbers = nn.Buffer(numbers)
+        self.edges: Any = edges_for(model, atoms, attachment.periodic, attachment.neighbors)
+        self.offset = 0.0  # kJ/mol
+        if attachment.energy == "interaction":
+            references = model.metadata.reference_energies_ev
+            self.offset = sum(references[z] for z in attachment.numbers) / KJ_PER_MOL
+
+    def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm.
+
+        Parameters
+        ----------
+        positions
+            (N, 3) in nm, wrapped into the box or not, in any floating-point precision.
+        box
+            Box vectors as rows (3, 3) in nm; needed where the system is periodic.
+        """
+        if self.periodic and box is None:
+            raise ValueError("the model sees periodic images: it needs box vectors")
+        with torch.no_grad():
+            edge_index, vectors = self.edges(positions, box if self.periodic else None)
+            energies, gradients = self.core(self.numbers, edge_index, vectors, len(self.numbers))
+            energy, forces = self.edges.totals(energies, gradients, edge_index, positions)
+        if self.offset != 0.0:
+            energy = energy - self.offset
+        return energy, forces
+
+
+class _OnAnotherThread(nn.Module):
+    """A module that differentiates by autograd, run by another thread than the one that calls it.
+
+    Autograd refuses threads that hold Python's lock, as OpenMM's minimiser does where it has a
+    reporter. All of it runs there: what follows a wait in TorchScript may go on in the other
+    thread, and so would not give the caller back the gradient mode that it had.
+
+    Parameters
+    ----------
+    module
+        What runs.
+    """
+
+    def __init__(self, module: OpenMMModule) -> None:
+        super().__init__()
+        self.module = module
+        self.metadata, self.periodic = module.metadata, module.periodic
+
+    def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        running = torch.jit.fork(self.module, positions, box)
+        energy, forces = torch.jit.wait(running)
+        return energy, forces

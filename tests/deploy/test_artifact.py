@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,8 +23,10 @@ LEVEL = LevelOfTheory(method="wB97X", basis="6-31G*", program="PySCF", version="
 
 
 @pytest.fixture
-def path(model_file) -> Path:
-    return model_file()
+def path(model_file, tmp_path) -> Path:
+    """A file that may be damaged."""
+    (tmp_path / "own").mkdir()
+    return Path(shutil.copy(model_file(), tmp_path / "own"))
 
 
 def rewritten(path: Path, change) -> Path:

@@ -19,6 +19,7 @@ def forces_alone(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "labels": {"gfn2": ["forces"], "wb97x": ["energy"]}}
 
 
+@pytest.mark.slow
 def test_low_level_forces_improve_high_level_forces(forces_alone: dict[str, Any], tmp_path) -> None:
     """In the mean of three seeds: the checkpoint that few labels choose is a matter of luck."""
     errors: dict[str, list[float]] = {"low": [], "high": [], "alone": []}

@@ -128,10 +128,13 @@ def run_process(
             process.terminate()
             raise
     if process.returncode:
-        raise LammpsError(_problem(lines, plugin))
+        log = folder / "log.lammps"
+        logged = log.read_text(errors="replace").splitlines() if log.is_file() else []
+        raise LammpsError(_problem([*lines, *logged], plugin))
 
 
 def _problem(lines: list[str], plugin: Path) -> str:
+    """Return what went wrong, of what was printed and logged: a rank's last words may be lost."""
     text = "\n".join(lines)
     if "Unrecognized pair style 'idle'" in text:
         return _not_loaded(plugin)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // One step: from atoms to edges, through the model, to energies, forces and virial.
 #include <cmath>
+#include <cstdio>
 
 #include "atom.h"
+#include "comm.h"
 #include "error.h"
 #include "neigh_list.h"
 #include "neighbor.h"
@@ -20,6 +22,17 @@ void PairIdle::compute(int eflag, int vflag) {
     step<double>();
 }
 
+// An error of one rank. Where several ranks meet it, the first to abort ends the others before they have said why, and
+// all but rank 0 have no screen: so each says it itself, and gives mpirun the time to pass it on.
+void PairIdle::stop(const std::string& why) {
+  if (comm->nprocs > 1) {
+    std::fprintf(stderr, "ERROR on proc %d: %s\n", comm->me, why.c_str());
+    std::fflush(stderr);
+    platform::usleep(200000);
+  }
+  error->one(FLERR, why);
+}
+
 template <class T>
 void PairIdle::step() {
   find_edges<T>();
@@ -29,7 +42,7 @@ void PairIdle::step() {
     model_->evaluate(edges_.nodes(), edges_.species(), edges_.count(), edges_.index(), edges_.vectors<T>(),
                      edges_.owned());
   } catch (const std::exception& failed) {
-    error->one(FLERR, "the model cannot be evaluated at step {}: {}", update->ntimestep, idle_md::summary(failed));
+    stop(fmt::format("the model cannot be evaluated at step {}: {}", update->ntimestep, idle_md::summary(failed)));
   }
   pvector[0] += platform::walltime() - start;
   add_energies(model_->energies());
@@ -61,8 +74,8 @@ void PairIdle::add_energies(const double* energies) {
     if (eflag_atom) eatom[edges_.atom(node)] += energy;
   }
   if (!std::isfinite(total))
-    error->one(FLERR, "the energy of the model is not a number at step {}: atoms are too close or have flown apart, "
-               "start from a relaxed structure or use a shorter timestep", update->ntimestep);
+    stop(fmt::format("the energy of the model is not a number at step {}: atoms are too close or have flown apart, "
+                     "start from a relaxed structure or use a shorter timestep", update->ntimestep));
   if (eflag_global) eng_vdwl += total;
 }
 

@@ -46,6 +46,7 @@ class PairIdle : public Pair {
   template <class T>
   void add_virial(const T* gradients);
   void add_energies(const double* energies);
+  void stop(const std::string& why);
   void log(const std::string& line);
 
   Mode asked_ = Mode::automatic, mode_ = Mode::automatic;

@@ -19,7 +19,7 @@ from idle_md.testing import (
 )
 
 ENGINES = [each for each in engines() if not isinstance(each, Absent)]
-DIRECT = [each for each in ENGINES if each.name.startswith("ASE")]
+DIRECT = [each for each in ENGINES if each.name.startswith(("ASE", "OpenMM"))]
 
 
 def subject_of(engine: Engine, path: Path) -> Subject:
@@ -39,7 +39,7 @@ class TestEngine(Invariants, Stress, AtomicEnergies, Batching):
 
 
 class TestOtherModels(Invariants, Stress, AtomicEnergies):
-    """In ASE, with which ``parity`` compares all other engines for these models too."""
+    """In the engines whose code meets the model itself; others are compared with them."""
 
     @pytest.fixture(scope="class", params=["hipnn", "gmnn", "committee"])
     @classmethod

@@ -21,10 +21,8 @@ from idle_md.engines.openmm.backends import why_not
 from idle_md.engines.predict import evaluate as predict
 from idle_md.nn import BACKBONES, Backbone, backbone_class, backbone_names, load_checkpoint
 from idle_md.testing import (
-    Derivatives,
     Invariants,
     Subject,
-    Symmetries,
     calculator_evaluator,
     openmm_evaluator,
     potential_evaluator,
@@ -90,7 +88,7 @@ def subject_of(model, evaluate) -> Subject:
     return Subject(evaluate, model.metadata.elements, model.metadata.cutoff_angstrom)
 
 
-class TestPotential(Symmetries, Derivatives):
+class TestPotential(Invariants):
     @pytest.fixture(scope="class")
     @classmethod
     def subject(cls, run, model) -> Subject:
@@ -106,7 +104,7 @@ class TestCalculator(Invariants):
         return subject_of(model, calculator_evaluator(idle_md.Calculator(path)))
 
 
-class TestForce(Symmetries, Derivatives):
+class TestForce(Invariants):
     @pytest.fixture(scope="class")
     @classmethod
     def subject(cls, path, model, backend) -> Subject:

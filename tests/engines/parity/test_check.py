@@ -21,6 +21,8 @@ from idle_md.engines.parity import check
 from idle_md.engines.parity.structures import SAMPLES
 from idle_md.engines.results import LeftOut
 
+QUICK = ("molecule", "liquid", "tiny cell", "slab")
+
 
 def run(monkeypatch, *arguments) -> int:
     monkeypatch.setattr(sys, "argv", ["idle-md", "check", *map(str, arguments)])
@@ -52,12 +54,15 @@ def test_all_engines_agree_on_all_structures(name, model_file) -> None:
 
 
 @pytest.mark.skipif(lammps_run.why_not() is not None, reason=str(lammps_run.why_not()))
-def test_two_ranks_agree(model_file) -> None:
-    found = check.check_engines(model_file(), ranks=[2])
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_all_ranks_agree(ranks, model_file) -> None:
+    names = SAMPLES if ranks == 2 else QUICK  # many ranks on few cores are slow
+    structures = {name: SAMPLES[name]((1, 6, 7, 8)) for name in names}
+    found = check.check_engines(model_file(), structures, [ranks])
     assert found.failures == []
     by_name = {each.engine: each for each in found.comparisons}
-    assert list(by_name["LAMMPS, ghost, 2 ranks"].differences) == list(SAMPLES)
-    assert by_name["LAMMPS, fold, 2 ranks"].why_not == "mode fold is for one rank: use ghost"
+    assert list(by_name[f"LAMMPS, ghost, {ranks} ranks"].differences) == list(names)
+    assert by_name[f"LAMMPS, fold, {ranks} ranks"].why_not == "mode fold is for one rank: use ghost"
 
 
 def test_single_precision_has_its_own_tolerance(model_file, monkeypatch) -> None:

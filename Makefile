@@ -27,6 +27,9 @@ LONG := tests/label tests/quickstart tests/kept tests/plugins tests/native tests
 	tests/train/test_distributed.py tests/train/test_backbones.py tests/train/test_methods.py \
 	tests/test_cli.py tests/test_campaign.py tests/test_readme.py tests/test_memory.py
 
+# Importing torch and Lightning takes half the time with bytecode, and tests start many processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quickstart test test-fast test-torchforce test-latest test-slow env env-latest lint clean FORCE

@@ -1,4 +1,5 @@
 import json
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,29 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from idle_md.data import load
+from idle_md.data import Store, load
 from idle_md.quickstart import run
 from idle_md.quickstart.baseline import low_level_baseline
-from idle_md.quickstart.run import configuration, summary
+from idle_md.quickstart.run import HIGH, LOW, configuration, summary
 from idle_md.quickstart.trainings import train_side_by_side
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that is labelled twice or held out, and a tenth of the rest."""
+    store = load("chno-mini")
+    kept = store.has_energy(HIGH) | (store.role != "") | (np.arange(store.n_geometries) % 10 == 0)
+    path = tmp_path_factory.mktemp("data") / "part.h5"
+    store.select(np.flatnonzero(kept)).write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("quickstart") / "run"
-    run(out, minutes=0.15, labels=72, picoseconds=0.5, threads=1, console=Console(quiet=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[configuration.__module__], "DATA", str(data))
+        run(out, minutes=0.15, labels=72, picoseconds=0.5, threads=1, console=Console(quiet=True))
     return out
 
 
@@ -27,10 +40,12 @@ def report(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_report_says_what_was_used(report: dict[str, Any]) -> None:
+def test_report_says_what_was_used(data: Path, report: dict[str, Any]) -> None:
     assert report["method"] == "adapt"
     assert report["n_high_labels"] == 72
-    assert report["n_low_labels"] == 17886
+    store = Store.read(data)
+    trained = np.isin(store.role, ["", "train", "validation"]) & store.has_energy(LOW)
+    assert report["n_low_labels"] == trained.sum()
     assert report["label_counts"]["single"]["wb97x"] == report["label_counts"]["idle"]["wb97x"]
     assert report["label_counts"]["idle"]["wb97x"]["train"]["forces"] == 0
     single, idle = report["single"]["train_seconds"], report["idle"]["train_seconds"]

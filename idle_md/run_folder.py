@@ -33,6 +33,8 @@ class RunFolder:
         """What a stopped training is resumed from."""
         self.best_checkpoint = self.path / self.BEST
         """The model with the smallest validation error, which is exported."""
+        self.closed_form_file = self.path / "closed_form.ckpt"
+        """The model that a closed form corrects, and the correction."""
         self.metrics_file = self.path / self.METRICS
         """Errors on held-out geometries; written last."""
         self.weights_file = self.path / "weights.json"

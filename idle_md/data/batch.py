@@ -126,6 +126,15 @@ class GeometryTensors:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def labels(self, indices: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
+        """Return energies (B, n_fidelities) and forces (N, n_fidelities, 3) of geometries (B,)."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        return self.energies[index], self.forces[self.atoms(index)]
+
+    def atoms(self, indices: Tensor | ArrayLike) -> Tensor:
+        """Return which atoms (N,) geometries (B,) own, one geometry after the other."""
+        return _members(self.offsets, torch.as_tensor(indices, dtype=torch.int64))[0]
+
     def batch(self, indices: Tensor | ArrayLike) -> Batch:
         """Join geometries, in the order given, to one graph.
 

@@ -8,7 +8,7 @@ from idle_md.deploy.artifact import describe, save
 from idle_md.deploy.committee import CommitteeCore, extract_committee
 from idle_md.deploy.core import DeployedCore, extract
 from idle_md.deploy.metadata import Metadata
-from idle_md.nn import load_checkpoint
+from idle_md.nn import levels, load_checkpoint
 from idle_md.run_folder import RunFolder, checkpoints_of, folder_of
 
 
@@ -27,7 +27,8 @@ def export_checkpoint(
         One or several checkpoints. A run folder stands for its best checkpoint, or for those of all
         members of its committee.
     fidelity
-        What is kept; None is the target of the run, of the first of several.
+        What is kept; None is the target of the run, of the first of several. A model that was made
+        by `adapt` still has all levels of the one that it was made from.
     path
         File to write.
 
@@ -56,8 +57,9 @@ def export_checkpoint(
     given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     checkpoints = [member for entry in given for member in checkpoints_of(Path(entry))]
     loaded = [load_checkpoint(member) for member in checkpoints]
-    potentials, trainings = [p for p, _ in loaded], [training for _, training in loaded]
-    fidelity = fidelity or str(trainings[0]["target"])
+    fidelity = fidelity or str(loaded[0][1]["target"])
+    known = [levels(*each).get(fidelity, each) for each in loaded]
+    potentials, trainings = [p for p, _ in known], [training for _, training in known]
     core: DeployedCore | CommitteeCore
     if len(potentials) == 1:
         core = extract(potentials[0], fidelity)

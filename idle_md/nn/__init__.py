@@ -1,7 +1,7 @@
 """Backbones, fidelity heads and the potential they make up."""
 
 from idle_md.nn.backbone import Backbone, BackboneSection, edge_geometry
-from idle_md.nn.checkpoint import load_checkpoint, save_checkpoint
+from idle_md.nn.checkpoint import levels, load_checkpoint, save_checkpoint
 from idle_md.nn.gmnn.network import GMNN
 from idle_md.nn.heads import FidelityHeads
 from idle_md.nn.hipnn.network import HIPNN
@@ -23,6 +23,7 @@ __all__ = [
     "backbone_class",
     "backbone_names",
     "edge_geometry",
+    "levels",
     "load_checkpoint",
     "make_backbone",
     "save_checkpoint",

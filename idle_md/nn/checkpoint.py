@@ -10,19 +10,47 @@ from idle_md.nn.potential import Potential
 from idle_md.run_folder import RunFolder
 
 FORMAT = 1
+ADAPTED_FROM = "adapted_from"  # in the metadata: the content of another checkpoint
 
 
-def save_checkpoint(path: Path | str, potential: Potential, metadata: dict[str, Any]) -> None:
-    """Write a potential and its metadata (plain values) to a file, atomically."""
-    content = {
+Content = dict[str, Any]
+"""What a checkpoint holds: plain values and tensors."""
+
+
+def packed(potential: Potential, metadata: dict[str, Any]) -> Content:
+    """Return a potential and its metadata (plain values and tensors) as what a file holds."""
+    return {
         "idle_md_checkpoint": FORMAT,
         "hyperparameters": potential.hyperparameters,
         "dtype": str(potential.dtype).removeprefix("torch."),
         "state_dict": potential.state_dict(),
         "metadata": metadata,
     }
+
+
+def unpacked(content: Content) -> tuple[Potential, dict[str, Any]]:
+    """Return a potential and its metadata from what :func:`packed` gave."""
+    potential = Potential.from_hyperparameters(content["hyperparameters"])
+    potential.to_precision(getattr(torch, content["dtype"]))
+    potential.load_state_dict(content["state_dict"])
+    return potential, content["metadata"]
+
+
+def levels(
+    potential: Potential, metadata: dict[str, Any]
+) -> dict[str, tuple[Potential, dict[str, Any]]]:
+    """Return all fidelities of a checkpoint, each with the model that knows it and its metadata.
+
+    That is the checkpoint's own model, or one that it was adapted from.
+    """
+    before = levels(*unpacked(metadata[ADAPTED_FROM])) if ADAPTED_FROM in metadata else {}
+    return before | dict.fromkeys(potential.fidelities, (potential, metadata))
+
+
+def save_checkpoint(path: Path | str, potential: Potential, metadata: dict[str, Any]) -> None:
+    """Write a potential and its metadata (plain values and tensors) to a file, atomically."""
     with replacing(path) as temporary:
-        torch.save(content, temporary)
+        torch.save(packed(potential, metadata), temporary)
 
 
 def load_checkpoint(path: Path | str) -> tuple[Potential, dict[str, Any]]:
@@ -49,7 +77,4 @@ def load_checkpoint(path: Path | str) -> tuple[Potential, dict[str, Any]]:
             f"{path} is not an idle_md checkpoint of format {FORMAT}: "
             f"give the {RunFolder.BEST} of a run folder"
         )
-    potential = Potential.from_hyperparameters(content["hyperparameters"])
-    potential.to_precision(getattr(torch, content["dtype"]))
-    potential.load_state_dict(content["state_dict"])
-    return potential, content["metadata"]
+    return unpacked(content)

@@ -1,5 +1,6 @@
 """The potential: one backbone, one head per fidelity, reference energies."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,6 +81,28 @@ class Potential(nn.Module):
         """
         settings = dict(hyperparameters)
         return cls(backbone_of(settings.pop("backbone")), **settings)
+
+    @torch.no_grad()
+    def alone(self, fidelity: str, name: str | None = None) -> "Potential":
+        """Return a copy with the head of one fidelity alone, scales and corrections folded in.
+
+        Parameters
+        ----------
+        fidelity
+            Which one.
+        name
+            What it is called in the copy; by default as before.
+        """
+        column = self.column(fidelity)
+        name = name or fidelity
+        copied = Potential(copy.deepcopy(self.backbone), [name], self.hidden)
+        copied.to_precision(self.dtype)
+        hidden, output = self.heads.folded(fidelity)
+        if hidden is not None:
+            copied.heads.hidden[name].load_state_dict(hidden.state_dict())
+        copied.heads.output[name].load_state_dict(output.state_dict())
+        copied.reference_energies[:, 0] = self.reference_energies[:, column]
+        return copied
 
     def column(self, fidelity: str) -> int:
         """Return the output column of a fidelity.

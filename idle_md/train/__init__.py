@@ -1,6 +1,6 @@
 """Training: configuration, methods and their stages, the fit, and errors."""
 
-from idle_md.train.closed_form.uncertainty import predictive_std
+from idle_md.train.closed_form.adaptation import predictive_std
 from idle_md.train.config import TrainConfig, load_config, parse_config
 from idle_md.train.diagnosis import diagnose
 from idle_md.train.disagreement import disagreement

@@ -64,6 +64,16 @@ class Method(Section, ABC):
         return None
 
     @property
+    def validates_target(self) -> bool:
+        """Whether some of the target's labels are kept for validation."""
+        return True
+
+    @property
+    def needs_energies(self) -> bool:
+        """Whether the target must have energies, because nothing else tells its constants."""
+        return True
+
+    @property
     def subtracted(self) -> str | None:
         """Fidelity that is taken off the target's labels and runs live at inference, if any."""
         return None
@@ -171,7 +181,7 @@ class TrainConfig(Section):
         for name, where in named.items():
             if name not in self.labels:
                 raise ValueError(f"{where} names {name!r}, which labels does not use")
-        if "energy" not in self.labels[self.target]:
+        if self.method.needs_energies and "energy" not in self.labels[self.target]:
             raise ValueError(
                 f"labels.{self.target} has no energy: without energies of the target its reference "
                 "energies are unknown; add `energy`"

@@ -14,7 +14,7 @@ from idle_md.data.difference import difference
 from idle_md.deploy import DeployedModel
 from idle_md.deploy import load as load_model
 from idle_md.elements import symbols
-from idle_md.nn import Potential, load_checkpoint
+from idle_md.nn import Potential, levels, load_checkpoint
 from idle_md.train.prediction import (
     Predictor,
     deployed_predictor,
@@ -185,10 +185,11 @@ def errors_of_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors
         potential, about = load_checkpoint(path)
         if about.get("delta_on"):
             store = difference(store, about["target"], about["delta_on"])
-        fidelities, elements = potential.fidelities, potential.backbone.elements
+        known = levels(potential, about)
+        fidelities, elements = list(known), potential.backbone.elements
 
         def errors(part: Store, fidelity: str) -> Errors:
-            return errors_of_potential(potential, part, fidelity)[0]
+            return errors_of_potential(known[fidelity][0], part, fidelity)[0]
     else:
         model = load_model(path)
         fidelities, elements = [model.metadata.fidelity], model.metadata.elements

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from idle_md.data import Store
-from idle_md.nn import load_checkpoint
+from idle_md.nn import levels, load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train.errors import Errors, errors_of_potential, held_out_errors
 from idle_md.train.task import Task
@@ -56,10 +56,10 @@ def write_metrics(
     more
         Plain values to write as well.
     """
-    potential, _ = load_checkpoint(folder.best_checkpoint)
+    known = levels(*load_checkpoint(folder.best_checkpoint))
 
     def errors(store: Store, fidelity: str) -> Errors:
-        return errors_of_potential(potential, store, fidelity)[0]
+        return errors_of_potential(known[fidelity][0], store, fidelity)[0]
 
     folder.write_metrics(
         {

@@ -93,3 +93,18 @@ class FinetuneConfig(Section):
     learning_rate: Positive = 2e-4
     batch_size: Count = 16
     budget: BudgetConfig = BudgetConfig(steps=2000, validate_every=50, early_stopping=20)
+
+
+class StudentConfig(Section):
+    """The training of a whole network on labels that a closed form gives."""
+
+    features: Count | None = Field(
+        default=None,
+        description="width of another network than the base model's; it starts untrained",
+    )
+    geometries: Count = Field(
+        default=50_000, description="most geometries of the data set that it is trained on"
+    )
+    learning_rate: Positive = 1.5e-3
+    batch_size: Count = 40
+    budget: BudgetConfig = BudgetConfig(steps=8000, validate_every=500)

@@ -1,7 +1,8 @@
 """From a configuration to what a fit needs: labels, splits, a loss, the order of batches."""
 
+import copy
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,26 @@ def build_task(config: TrainConfig) -> Task:
     )
 
 
+def relabelled(task: Task, config: TrainConfig, energies: Tensor, forces: Tensor) -> Task:
+    """Return the same geometries and splits with other labels, of the target alone.
+
+    Parameters
+    ----------
+    task
+        Of any fidelities.
+    config
+        What to train on the new labels, energies and forces.
+    energies, forces
+        (G,) in eV and (A, 3) in eV/angstrom; NaN where not labelled.
+    """
+    tensors = copy.copy(task.tensors)
+    tensors.fidelities = [config.target]
+    tensors.energies, tensors.forces = energies[:, None], forces[:, None].to(task.tensors.forces)
+    objective = build_objective(config, tensors)
+    stream = _build_stream(config, tensors, task.splits["train"])
+    return replace(task, config=config, tensors=tensors, objective=objective, stream=stream)
+
+
 def _elements(store: Store, indices: Indices) -> list[int]:
     present = store.element_counts(store.elements)[indices].any(axis=0)
     found: list[int] = np.asarray(store.elements)[present].tolist()
@@ -93,16 +114,23 @@ def allowed_labels(
         if budget is None:
             shown[splits["train"]] = shown[splits["validation"]] = True
         else:
-            n_validation = round(budget * config.data.budget_validation)
-            counts = {"train": budget - n_validation, "validation": n_validation}
             seed = config.data.split.seed
             kind: Label = "energy" if "energy" in config.labels[fidelity] else "forces"
-            for name, count in counts.items():
+            for pool, count in _drawn_from(config, splits, fidelity, budget):
                 if count:
-                    drawn = draw_labels(store, splits[name], fidelity, count, seed, kind)
-                    shown[drawn] = True
+                    shown[draw_labels(store, pool, fidelity, count, seed, kind)] = True
         allowed[fidelity] = shown
     return allowed
+
+
+def _drawn_from(
+    config: TrainConfig, splits: dict[str, Indices], fidelity: str, budget: int
+) -> list[tuple[Indices, int]]:
+    """Return from which geometries how many labels of a budget are drawn."""
+    if fidelity == config.target and not config.method.validates_target:
+        return [(np.union1d(splits["train"], splits["validation"]), budget)]
+    n_validation = round(budget * config.data.budget_validation)
+    return [(splits["train"], budget - n_validation), (splits["validation"], n_validation)]
 
 
 def _mask(

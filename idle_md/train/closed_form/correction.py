@@ -1,25 +1,96 @@
-"""What a new fidelity has over one that a model knows, by a Gaussian process on few labels."""
+"""What a new level has over one that a model knows, by a Gaussian process on few labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from idle_md.data import Batch, GeometryTensors
+from idle_md.edge_contract import sum_by_system
 from idle_md.nn import Potential
-from idle_md.train.batches import Indices
-from idle_md.train.closed_form.gaussian_process import GaussianProcess, regress
-from idle_md.train.closed_form.tangent import STEP, Tangent
+from idle_md.train.closed_form.differences import (
+    ENERGY,
+    SLOPE,
+    Differences,
+    Observed,
+    observe,
+    sampled,
+)
+from idle_md.train.closed_form.gaussian_process import (
+    Hyperparameters,
+    Regression,
+    gram,
+    most_probable,
+    regress,
+)
+from idle_md.train.closed_form.projection import Projection
+from idle_md.train.closed_form.tangent import Tangent
 
-Features = dict[str, Tensor]
+EVIDENCE_ROWS = 900  # that the hyperparameters are found with
+EXACT_ROWS = 5000  # with features as long as they are
+MOST_ROWS = 40_000  # with projected ones
+KEPT = 8192  # columns of projected features
+FEATURE_BYTES = 2 << 30  # most memory of features that are not projected
 
 
 @dataclass(frozen=True)
+class Features:
+    """Features of a tangent, scaled so that the prior variance of every weight is 1.
+
+    Attributes
+    ----------
+    tangent
+        Of the model.
+    scales
+        Factors on the columns (P,).
+    projection
+        Of the scaled features, if they are too long.
+    """
+
+    tangent: Tangent
+    scales: Tensor
+    projection: Projection | None
+
+    def __call__(self, batch: Batch, displacements: Tensor) -> Tensor:
+        """Return features of one geometry's energy and of derivatives (1 + K, D), float32."""
+        rows = (self.tangent.features(batch, displacements) * self.scales).float()
+        return rows if self.projection is None else self.projection(rows)
+
+    def direction(self, weights: Tensor) -> Tensor:
+        """Return the direction (P,) in the parameters that weights (D,) are."""
+        full = weights if self.projection is None else self.projection.transposed(weights)
+        return full * self.scales
+
+
 class Correction:
     """A difference of two levels of theory, linear in the gradient features of a frozen model.
+
+    Parameters
+    ----------
+    base
+        The model, of the known level alone.
+    direction
+        In its parameters (P,), along which its energy changes by the difference.
+    constants
+        By atomic number, in eV, float64.
+    """
+
+    def __init__(self, base: Potential, direction: Tensor, constants: Tensor) -> None:
+        self.direction = direction
+        self.constants = constants
+        self._slope = Tangent(base).along(direction)
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return energies (B,) in eV and forces (N, 3) in eV/angstrom to add, float64."""
+        energies, forces = self._slope(batch)
+        constants = self.constants[batch.species]
+        return energies + sum_by_system(constants, batch.graph_index, batch.n_graphs), forces
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What labels say of a correction: the most probable one, and how sure it is.
 
     The kernel is the neural tangent kernel, one term per parameter group of the model, whose
     variances are hyperparameters: the closed form of discriminative fine-tuning. Element counts are
@@ -27,78 +98,92 @@ class Correction:
 
     Attributes
     ----------
-    process
-        The regression on the labelled differences.
-    constants
-        Mean per atomic number in eV, float64.
+    hyperparameters
+        Variances by parameter group, and the noises of energies in eV^2 and of forces in
+        (eV/angstrom)^2.
+    observed
+        What it was fitted to, by geometry.
     """
 
-    process: GaussianProcess
-    constants: Tensor
-    _scales: dict[str, float]
+    hyperparameters: Hyperparameters
+    observed: Sequence[Observed]
+    _base: Potential
     _features: Features
-    _tangent: Tangent
-    _moved: Tangent
+    _regression: Regression
 
-    def atomic(self, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return atomic energies (N,) in eV of the known level, and what the new one adds.
+    def correction(self) -> Correction:
+        """Return the most probable correction."""
+        elements = self._base.backbone.elements
+        constants = torch.zeros(max(elements) + 1, dtype=torch.float64)
+        constants[elements] = self._regression.coefficients
+        direction = self._features.direction(self._regression.weights)
+        return Correction(self._base, direction, constants)
 
-        Without reference energies and constants; in float64, like the edge vectors (E, 3).
+    def variances(self, batch: Batch, displacements: Tensor) -> Tensor:
+        """Return the variances (1 + K,) of one geometry's energy and of derivatives, with noise.
+
+        Parameters
+        ----------
+        batch
+            One geometry of n atoms, in float64.
+        displacements
+            Unit vectors (K, n, 3) along which the energy is differentiated.
         """
-        energies = self._tangent.atomic(batch, vectors)
-        return energies, (self._moved.atomic(batch, vectors) - energies) / STEP
+        features = self._features(batch, displacements)
+        elements = self._base.backbone.elements
+        mean = torch.zeros(len(features), len(elements), dtype=torch.float64)
+        mean[0] = element_counts(batch, elements)[0]
+        noise = self.hyperparameters.noise[[ENERGY] + [SLOPE] * len(displacements)]
+        return torch.relu(self._regression.covariance(features, mean).diagonal()) + noise
 
-    def variance(self, tensors: GeometryTensors, indices: Indices) -> Tensor:
-        """Return the predictive variance (B,) of the difference in eV^2, noise included."""
-        features = self._tangent.features(tensors, indices)
-        terms = list(zip(self._features, self.process.variances.tolist(), strict=True))
-        cross, prior = torch.zeros(len(indices), len(self.process.alpha)).double(), 0.0
-        for name, variance in terms:
-            scale = variance / self._scales[name]
-            cross = cross + scale * features[name] @ self._features[name].T
-            prior = prior + scale * features[name].square().sum(1)
-        mean = element_counts(tensors.batch(indices), self._tangent.potential.backbone.elements)
-        return self.process.variance(cross, torch.as_tensor(prior), mean) + self.process.noise
+    def left_out(self) -> tuple[Tensor, Tensor]:
+        """Return errors (n, 2) at every geometry when its own labels are left out.
+
+        Of energies in eV and of slopes in eV/angstrom; the second column is the standard deviation
+        that is predicted for them, noise included.
+        """
+        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        start = 0
+        for one in self.observed:
+            errors, covariance = self._regression.left_out(slice(start, start + len(one)))
+            start += len(one)
+            pairs = torch.stack([errors, covariance.diagonal().sqrt()], dim=1)
+            for kind, rows in enumerate(found):
+                rows.append(pairs[one.kinds == kind])
+        return torch.cat(found[ENERGY]), torch.cat(found[SLOPE])
 
 
-def fit_correction(
-    potential: Potential,
-    fidelity: str,
-    tensors: GeometryTensors,
-    indices: Indices,
-    differences: npt.NDArray[np.float64],
-) -> Correction:
-    """Fit the difference of a new level and one of a model's fidelities.
+def fit_correction(base: Potential, differences: Differences, seed: int = 0) -> Posterior:
+    """Fit the difference of a new level and the one that a model knows.
 
     Parameters
     ----------
-    potential, fidelity
-        The model and the known level.
-    tensors, indices
-        Labelled geometries (n,), in float64.
+    base
+        The model, of that level alone.
     differences
-        Energies at the new level less those at the known one (n,) in eV.
+        To it, at labelled geometries.
+    seed
+        Of the directions along which forces are used, where not all are, and of projections.
 
     Raises
     ------
     ValueError
         If there are too few labels for the elements.
     """
-    tangent = Tangent(potential, fidelity)
-    features = tangent.features(tensors, indices)
-    kernels = {name: each @ each.T for name, each in features.items()}
-    scales = {name: float(kernel.diagonal().mean()) for name, kernel in kernels.items()}
-    elements = potential.backbone.elements
-    mean = element_counts(tensors.batch(indices), elements)
-    normalised = [kernel / scales[name] for name, kernel in kernels.items()]
-    process = regress(normalised, mean, torch.from_numpy(differences))
-    steps = {
-        name: variance / scales[name] * (process.alpha @ features[name])
-        for name, variance in zip(features, process.variances.tolist(), strict=True)
-    }
-    constants = torch.zeros(max(elements) + 1, dtype=torch.float64)
-    constants[elements] = process.coefficients
-    return Correction(process, constants, scales, features, tangent, tangent.moved(steps))
+    tangent, elements = Tangent(base), base.backbone.elements
+    tensors = GeometryTensors(differences.store, base.backbone.cutoff, [], torch.float64)
+    exact = min(EXACT_ROWS, FEATURE_BYTES // (4 * tangent.n_columns))
+    observed = observe(differences, MOST_ROWS, seed)
+    sample = sampled(observed, min(EVIDENCE_ROWS, exact), seed)
+    hyperparameters, scales = _hyperparameters(tangent, tensors, sample)
+    n_rows = sum(len(one) for one in observed)
+    projection = None if n_rows <= exact else Projection(tangent.n_columns, KEPT, seed)
+    features = Features(tangent, scales, projection)
+    matrix = torch.cat([_rows(features, tensors, one) for one in observed])
+    targets, kinds, known_noise = _targets(observed)
+    noise = hyperparameters.noise[kinds] + known_noise
+    regression = regress(matrix, _means(tensors, observed, elements), noise, targets)
+    return Posterior(hyperparameters, observed, base, features, regression)
 
 
 def element_counts(batch: Batch, elements: Sequence[int]) -> Tensor:
@@ -106,3 +191,49 @@ def element_counts(batch: Batch, elements: Sequence[int]) -> Tensor:
     counts = torch.zeros(batch.n_graphs, len(elements), dtype=torch.float64)
     one_hot = (batch.species[:, None] == torch.tensor(elements)).double()
     return counts.index_add(0, batch.graph_index, one_hot)
+
+
+def _hyperparameters(
+    tangent: Tangent, tensors: GeometryTensors, observed: Sequence[Observed]
+) -> tuple[Hyperparameters, Tensor]:
+    """Return the hyperparameters of the highest evidence, and the scales (P,) that they mean."""
+    plain = Features(tangent, torch.ones(1), None)
+    matrix = torch.cat([_rows(plain, tensors, one) for one in observed]).double()
+    kernels = {name: gram(matrix[:, columns]) for name, columns in tangent.columns.items()}
+    sizes = [max(float(kernel.diagonal().mean()), 1e-300) for kernel in kernels.values()]
+    normalised = [kernel / size for kernel, size in zip(kernels.values(), sizes, strict=True)]
+    targets, kinds, noise = _targets(observed)
+    mean = _means(tensors, observed, tangent.potential.backbone.elements)
+    found = most_probable(normalised, mean, targets, kinds, noise)
+    scales = torch.empty(tangent.n_columns, dtype=torch.float64)
+    for columns, variance, size in zip(
+        tangent.columns.values(), found.variances.tolist(), sizes, strict=True
+    ):
+        scales[columns] = (variance / size) ** 0.5
+    return found, scales
+
+
+def _rows(features: Features, tensors: GeometryTensors, one: Observed) -> Tensor:
+    found = features(tensors.batch([one.geometry]), one.displacements)
+    return found if one.has_energy else found[1:]
+
+
+def _targets(observed: Sequence[Observed]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return values, kinds and known variances (n,) of all observations."""
+    kinds = torch.cat([one.kinds for one in observed])
+    noise = torch.cat(
+        [torch.tensor(one.variances, dtype=torch.float64)[one.kinds] for one in observed]
+    )
+    return torch.cat([one.values for one in observed]), kinds, noise
+
+
+def _means(
+    tensors: GeometryTensors, observed: Sequence[Observed], elements: Sequence[int]
+) -> Tensor:
+    """Return the columns of the mean (n, n_elements): element counts of energies alone."""
+    rows = []
+    for one in observed:
+        rows.append(torch.zeros(len(one), len(elements), dtype=torch.float64))
+        if one.has_energy:
+            rows[-1][0] = element_counts(tensors.batch([one.geometry]), elements)[0]
+    return torch.cat(rows)

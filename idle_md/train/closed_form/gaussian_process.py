@@ -1,11 +1,12 @@
-"""Gaussian-process regression of a few energies, in closed form.
+"""Gaussian-process regression of energies and of their derivatives, in closed form.
 
 Rasmussen and Williams, Gaussian Processes for Machine Learning (2006): the mean is that of section
 2.7 in the limit of a flat prior, hyperparameters have the highest evidence under it (equation
-2.45), and leave-one-out errors are those of section 5.4.2.
+2.45), and what is left out is predicted as in section 5.4.2, many targets at a time.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,65 +14,36 @@ import torch
 from torch import Tensor
 
 LOOSE_PRIOR = 0.01  # on the logarithms of the hyperparameters, so that none of them runs away
-STEPS = 200
-SMALLEST_VARIANCE = 1e-12  # eV^2, of labels that the mean explains completely
+STEPS = 100
+SMALLEST_VARIANCE = 1e-12  # of targets that the mean explains completely
+BLOCK = 1024  # rows that are multiplied at a time
 
 
 @dataclass(frozen=True)
-class GaussianProcess:
-    """A regression on n targets with K kernels and m columns of the mean.
-
-    Attributes
-    ----------
-    variances
-        Of each kernel (K,), eV^2.
-    noise
-        Variance of the targets themselves, eV^2.
-    alpha
-        Dual coefficients (n,), 1/eV.
-    coefficients
-        Of the columns of the mean (m,), eV; those of least norm where the columns are dependent.
-    leave_one_out
-        Target less its prediction from all others (n,), eV; NaN where the others say nothing of a
-        column of the mean.
-    """
+class Hyperparameters:
+    """Variances of the kernels (K,), and of the noise of targets of each kind (2,)."""
 
     variances: Tensor
-    noise: float
-    alpha: Tensor
-    coefficients: Tensor
-    leave_one_out: Tensor
-    _inverse: Tensor
-    _mean: Tensor
-
-    def variance(self, cross: Tensor, prior: Tensor, mean: Tensor) -> Tensor:
-        """Return the posterior variance (B,) in eV^2 of new points, without noise.
-
-        Parameters
-        ----------
-        cross, prior
-            Covariance (B, n) with the targets, and with themselves (B,), all kernels together.
-        mean
-            Columns of the mean (B, m).
-        """
-        normal = torch.linalg.pinv(self._mean.T @ self._inverse @ self._mean, hermitian=True)
-        explained = cross @ self._inverse
-        rest = mean - explained @ self._mean
-        variance = prior - (explained * cross).sum(1) + ((rest @ normal) * rest).sum(1)
-        return torch.relu(variance)
+    noise: Tensor
 
 
-def regress(kernels: Sequence[Tensor], mean: Tensor, targets: Tensor) -> GaussianProcess:
-    """Fit targets by a linear mean and a sum of kernels, the hyperparameters by evidence.
+def most_probable(
+    kernels: Sequence[Tensor], mean: Tensor, targets: Tensor, kind: Tensor, known_noise: Tensor
+) -> Hyperparameters:
+    """Return the hyperparameters of the highest evidence.
 
     Parameters
     ----------
     kernels
-        Covariances (n, n), each of mean variance one, float64.
+        Covariances (n, n), float64.
     mean
         Columns of the mean (n, m), unpenalised.
     targets
-        (n,) in eV.
+        (n,).
+    kind
+        0 or 1, which of the two noises a target has (n,).
+    known_noise
+        Variances (n,) to add to them.
 
     Raises
     ------
@@ -80,22 +52,43 @@ def regress(kernels: Sequence[Tensor], mean: Tensor, targets: Tensor) -> Gaussia
     """
     free = _complement(mean)
     stacked = torch.stack(list(kernels))
+    rest = free @ (free.T @ targets)
+    start = _start(stacked, rest, kind)
+    one_hot = torch.stack([kind == 0, kind == 1]).to(targets.dtype)
     projected = torch.einsum("na,knm,mb->kab", free, stacked, free)
-    logarithms = _most_probable(projected, free.T @ targets)
-    covariance = _covariance(stacked, logarithms)
-    precision = free @ torch.linalg.inv(_covariance(projected, logarithms)) @ free.T
-    alpha = precision @ targets
-    # The mean follows a target that alone decides on one of its columns, wherever it is.
-    alone = free.square().sum(1) < 1e-9
-    return GaussianProcess(
-        variances=logarithms[:-1].exp(),
-        noise=math.exp(float(logarithms[-1])),
-        alpha=alpha,
-        coefficients=torch.linalg.pinv(mean) @ (targets - covariance @ alpha),
-        leave_one_out=(alpha / precision.diagonal()).masked_fill(alone, torch.nan),
-        _inverse=torch.linalg.inv(covariance),
-        _mean=mean,
-    )
+    noises = torch.stack([free.T @ (row[:, None] * free) for row in one_hot])
+    terms = torch.cat([projected, noises])
+    fixed = free.T @ (known_noise[:, None] * free)
+    values = free.T @ targets
+    logarithms = start.clone().requires_grad_(True)
+    search = torch.optim.LBFGS([logarithms], 0.5, STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        search.zero_grad()
+        covariance = torch.einsum("k,kab->ab", logarithms.exp(), terms) + fixed
+        factor = torch.linalg.cholesky(covariance)
+        whitened = torch.linalg.solve_triangular(factor, values[:, None], upper=False)
+        loss: Tensor = 0.5 * whitened.square().sum() + factor.diagonal().log().sum()
+        loss = loss + LOOSE_PRIOR * (logarithms - start).square().sum()
+        loss.backward()
+        return loss
+
+    search.step(closure)
+    found = logarithms.detach().exp()
+    return Hyperparameters(found[: len(stacked)], found[len(stacked) :])
+
+
+def _start(kernels: Tensor, rest: Tensor, kind: Tensor) -> Tensor:
+    """Return logarithms (K + 2,) of variances that explain the targets, and of some noise."""
+    prior = kernels.diagonal(dim1=1, dim2=2).sum(0)
+    squares = rest.square()
+    variance = float((squares.sum() + SMALLEST_VARIANCE) / prior.sum().clamp(min=1e-300))
+    logarithms = [math.log(variance)] * len(kernels)
+    for number in (0, 1):
+        some = squares[kind == number]
+        typical = float(some.mean()) if len(some) else 1.0
+        logarithms.append(math.log(typical + SMALLEST_VARIANCE) - 4.0)
+    return torch.tensor(logarithms, dtype=rest.dtype)
 
 
 def _complement(mean: Tensor) -> Tensor:
@@ -111,27 +104,138 @@ def _complement(mean: Tensor) -> Tensor:
     return free
 
 
-def _covariance(kernels: Tensor, logarithms: Tensor) -> Tensor:
-    noise: Tensor = logarithms[-1].exp() * torch.eye(kernels.shape[1], dtype=kernels.dtype)
-    return torch.einsum("k,knm->nm", logarithms[:-1].exp(), kernels) + noise
+class Regression(ABC):
+    """A linear model of targets, with a unit Gaussian prior on its weights and a free mean.
+
+    Attributes
+    ----------
+    weights
+        Most probable ones (D,), float64.
+    coefficients
+        Of the columns of the mean (m,); those of least norm where the columns are dependent.
+    """
+
+    weights: Tensor
+    coefficients: Tensor
+
+    @abstractmethod
+    def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
+        """Return the posterior covariance (B, B) of new targets, without their noise.
+
+        Parameters
+        ----------
+        features, mean
+            Of the new targets, (B, D) and (B, m).
+        """
+
+    @abstractmethod
+    def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return P[rows, rows] and (P y)[rows] of ``P``, which takes targets y to their duals."""
+
+    def left_out(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return some targets less their prediction from all others (b,), and its covariance.
+
+        The covariance (b, b) has the noise in it. Where the others say nothing of a column of the
+        mean, all is NaN.
+        """
+        precision, duals = self._precision(rows)
+        covariance = torch.linalg.pinv(precision, hermitian=True)
+        others = torch.cat([self._mean[: rows.start], self._mean[rows.stop :]])
+        if torch.linalg.matrix_rank(others) < torch.linalg.matrix_rank(self._mean):
+            covariance = torch.full_like(covariance, torch.nan)
+        return covariance @ duals, covariance
+
+    _mean: Tensor
 
 
-def _most_probable(kernels: Tensor, targets: Tensor) -> Tensor:
-    """Return the logarithms of variances and noise (K + 1,) of the highest evidence."""
-    start = math.log(float(targets.square().mean()) + SMALLEST_VARIANCE)
-    logarithms = torch.full((len(kernels) + 1,), start - math.log(len(kernels)))
-    logarithms[-1] = start - 4.0
-    logarithms = logarithms.to(targets.dtype).requires_grad_(True)
-    search = torch.optim.LBFGS([logarithms], 0.5, STEPS, line_search_fn="strong_wolfe")
+def regress(features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> Regression:
+    """Return a regression with as many unknowns as it has targets or weights, the fewer of them.
 
-    def closure() -> Tensor:
-        search.zero_grad()
-        factor = torch.linalg.cholesky(_covariance(kernels, logarithms))
-        whitened = torch.linalg.solve_triangular(factor, targets[:, None], upper=False)
-        loss: Tensor = 0.5 * whitened.square().sum() + factor.diagonal().log().sum()
-        loss = loss + LOOSE_PRIOR * (logarithms - start).square().sum()
-        loss.backward()
-        return loss
+    Parameters
+    ----------
+    features
+        (n, D), scaled so that every weight has the prior variance 1.
+    mean
+        Columns of the mean (n, m), unpenalised, float64.
+    noise
+        Variances of the targets (n,), float64.
+    targets
+        (n,), float64.
+    """
+    kind = _Dual if len(features) <= features.shape[1] else _Primal
+    return kind(features, mean, noise, targets)
 
-    search.step(closure)
-    return logarithms.detach()
+
+class _Dual(Regression):
+    """With one unknown per target."""
+
+    def __init__(self, features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> None:
+        covariance = gram(features)
+        covariance.diagonal().add_(noise)
+        self._features, self._mean = features, mean
+        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
+        self._spread = self._inverse @ mean  # (n, m)
+        self._normal = torch.linalg.pinv(mean.T @ self._spread, hermitian=True)
+        self.coefficients = self._normal @ (self._spread.T @ targets)
+        self._duals = self._inverse @ (targets - mean @ self.coefficients)
+        self.weights = (self._duals.to(features.dtype) @ features).double()
+
+    def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
+        cross = (features @ self._features.T).double()
+        rest = mean - cross @ self._spread
+        explained = cross @ self._inverse @ cross.T
+        return gram(features) - explained + rest @ self._normal @ rest.T
+
+    def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
+        spread = self._spread[rows]
+        block = self._inverse[rows, rows] - spread @ self._normal @ spread.T
+        return block, self._duals[rows]
+
+
+class _Primal(Regression):
+    """With one unknown per weight."""
+
+    def __init__(self, features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> None:
+        self._features, self._mean, self._noise = features, mean, noise
+        normal = torch.eye(features.shape[1], dtype=torch.float64)
+        for rows, some in zip(features.split(BLOCK), noise.split(BLOCK), strict=True):
+            scaled = rows / some.sqrt().to(rows.dtype)[:, None]
+            normal += (scaled.T @ scaled).double()
+        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(normal))
+        joint = self._transposed(mean)  # (D, m)
+        self._spread = self._inverse @ joint
+        schur = mean.T @ (mean / noise[:, None]) - joint.T @ self._spread
+        self._normal = torch.linalg.pinv(schur, hermitian=True)
+        right = self._inverse @ self._transposed(targets[:, None])[:, 0]
+        free = mean.T @ (targets / noise) - joint.T @ right
+        self.coefficients = self._normal @ free
+        self.weights = right - self._spread @ self.coefficients
+        fitted = (features @ self.weights.to(features.dtype)).double() + mean @ self.coefficients
+        self._left = targets - fitted
+
+    def _transposed(self, columns: Tensor) -> Tensor:
+        weighted = (columns / self._noise[:, None]).to(self._features.dtype)
+        return (self._features.T @ weighted).double()
+
+    def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
+        wide = features.double()
+        rest = mean - wide @ self._spread
+        return wide @ self._inverse @ wide.T + rest @ self._normal @ rest.T
+
+    def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
+        noise = self._noise[rows]
+        known = self.covariance(self._features[rows], self._mean[rows])
+        block = torch.diag(1.0 / noise) - known / noise[:, None] / noise
+        return block, self._left[rows] / noise
+
+
+def gram(features: Tensor) -> Tensor:
+    """Return the inner products (n, n) of rows (n, D), in float64."""
+    n = len(features)
+    products = torch.empty(n, n, dtype=torch.float64)
+    for start in range(0, n, BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
+        found = features[rows] @ features[: rows.stop].T
+        products[rows, : rows.stop] = found.double()
+        products[: rows.stop, rows] = found.T.double()
+    return products

@@ -2,78 +2,121 @@
 
 The gradient of an energy in the parameters is a feature vector of the geometry, and inner products
 of such vectors are the neural tangent kernel (Jacot et al., arXiv 1806.07572; Holzmueller et al.,
-arXiv 2203.09410, use it for atomistic networks among others).
+arXiv 2203.09410, use it for atomistic networks among others). What is linear in the features has
+forces that are linear in the derivatives of the features by the positions.
 """
 
 import copy
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from idle_md.data import Batch, GeometryTensors
+from idle_md.data import Batch
+from idle_md.edge_contract import edge_forces, sum_by_system
 from idle_md.nn import Potential
 from idle_md.nn.parameter_groups import SCALE_SHIFT, parameter_groups
-from idle_md.train.batches import Indices
 
 STEP = 1e-4  # of the difference quotient along a direction, in float64
-
-Direction = Mapping[str, Tensor]
-"""One vector (P_g,) per parameter group."""
+AT_ONCE = 64  # displacements that are differentiated together
 
 
 class Tangent:
-    """Gradient features of one fidelity of a potential, and what is linear in them.
+    """Gradient features of a potential with one fidelity, and what is linear in them.
 
     Parameters
     ----------
     potential
-        Trained; is copied to float64 and not changed.
-    fidelity
-        Whose energy is linearised.
+        Trained, of a single fidelity; is copied to float64 and not changed.
+
+    Attributes
+    ----------
+    columns
+        Which of the P columns of the features belong to which parameter group.
+    n_columns
+        P.
     """
 
-    def __init__(self, potential: Potential, fidelity: str) -> None:
+    def __init__(self, potential: Potential) -> None:
         self.potential = copy.deepcopy(potential).to_precision(torch.float64)
-        self.column = potential.column(fidelity)
         self.potential.requires_grad_(True)
-        groups = parameter_groups(self.potential)
-        self.groups: dict[str, list[nn.Parameter]] = {
-            name: parameters
-            for name, parameters in groups.items()
-            if name != SCALE_SHIFT  # constants are in the mean
-        }
+        self.columns: dict[str, slice] = {}
+        start = 0
+        for name, members in _groups(self.potential).items():
+            size = sum(parameter.numel() for parameter in members)
+            self.columns[name] = slice(start, start + size)
+            start += size
+        self.n_columns = start
 
-    def features(self, tensors: GeometryTensors, indices: Indices) -> dict[str, Tensor]:
-        """Return d energy / d parameters (B, P_g) of geometries by parameter group.
+    def features(self, batch: Batch, displacements: Tensor | None = None) -> Tensor:
+        """Return features of one geometry's energy, then of its derivatives, (1 + K, P), float64.
 
-        Groups that the energy does not depend on are left out.
+        Parameters
+        ----------
+        batch
+            One geometry of n atoms, in float64.
+        displacements
+            Directions (K, n, 3) along which the energy is differentiated; None for none.
         """
-        rows: dict[str, list[Tensor]] = {name: [] for name in self.groups}
-        parameters = [p for members in self.groups.values() for p in members]
-        for index in indices:
-            atomic = self.atomic(tensors.batch([int(index)]))
-            found = torch.autograd.grad(atomic.sum(), parameters, materialize_grads=True)
-            gradients = iter(found)
-            for name, members in self.groups.items():
-                rows[name].append(torch.cat([next(gradients).ravel() for _ in members]))
-        stacked = {name: torch.stack(each) for name, each in rows.items()}
-        return {name: each for name, each in stacked.items() if bool((each != 0).any())}
+        parameters = _parameters(self.potential)
+        vectors = batch.edge_vectors.detach().requires_grad_(True)
+        energy = atomic_energies(self.potential, batch, vectors).sum()
+        moves = torch.zeros(0, *batch.positions.shape) if displacements is None else displacements
+        settings = {"retain_graph": len(moves) > 0, "materialize_grads": True}
+        found = torch.autograd.grad(energy, parameters, **settings)
+        rows = [torch.cat([each.ravel() for each in found])[None]]
+        if len(moves):
+            (slope,) = torch.autograd.grad(energy, vectors, create_graph=True)
+            centre, neighbor = batch.edge_index
+            settings = {"retain_graph": True, "materialize_grads": True, "is_grads_batched": True}
+            for some in moves.split(AT_ONCE):
+                stretch = some[:, neighbor] - some[:, centre]
+                found = torch.autograd.grad(slope, parameters, stretch, **settings)
+                rows.append(torch.cat([each.flatten(1) for each in found], dim=1))
+        return torch.cat(rows)
 
-    def atomic(self, batch: Batch, vectors: Tensor | None = None) -> Tensor:
-        """Return the fidelity's atomic energies (N,) in eV above the reference energies."""
-        vectors = batch.edge_vectors if vectors is None else vectors
-        residual = self.potential.residual(batch.species, batch.edge_index, vectors)
-        return residual[:, self.column]
+    def along(self, direction: Tensor) -> "Slope":
+        """Return how the energy changes with the parameters along a direction (P,)."""
+        moved = copy.deepcopy(self.potential)
+        parameters = _parameters(moved)
+        sizes = [parameter.numel() for parameter in parameters]
+        for parameter, part in zip(parameters, direction.split(sizes), strict=True):
+            parameter.data += STEP * part.view_as(parameter)
+        return Slope(copy.deepcopy(self.potential), moved)
 
-    def moved(self, direction: Direction) -> "Tangent":
-        """Return the tangent at parameters that a small step along a direction leads to."""
-        there = copy.copy(self)
-        there.potential = copy.deepcopy(self.potential)
-        groups = parameter_groups(there.potential)
-        there.groups = {name: groups[name] for name in self.groups}
-        for name, step in direction.items():
-            sizes = [p.numel() for p in there.groups[name]]
-            for parameter, part in zip(there.groups[name], step.split(sizes), strict=True):
-                parameter.data += STEP * part.view_as(parameter)
-        return there
+
+class Slope:
+    """The derivative of a potential's energy along a direction in its parameters.
+
+    Parameters
+    ----------
+    start, end
+        Potentials a small step apart.
+    """
+
+    def __init__(self, start: Potential, end: Potential) -> None:
+        self.start = start.requires_grad_(False)
+        self.end = end.requires_grad_(False)
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return energies (B,) in eV and forces (N, 3) in eV/angstrom, without constants."""
+        vectors = batch.edge_vectors.detach().requires_grad_(True)
+        before = atomic_energies(self.start, batch, vectors)
+        atomic = (atomic_energies(self.end, batch, vectors) - before) / STEP
+        (gradient,) = torch.autograd.grad(atomic.sum(), vectors)
+        energies = sum_by_system(atomic.detach(), batch.graph_index, batch.n_graphs)
+        return energies, edge_forces(gradient, batch.edge_index, len(batch.species))
+
+
+def atomic_energies(potential: Potential, batch: Batch, vectors: Tensor) -> Tensor:
+    """Return atomic energies (N,) in eV above the reference energies, of the only fidelity."""
+    return potential.residual(batch.species, batch.edge_index, vectors)[:, 0]
+
+
+def _groups(potential: Potential) -> dict[str, list[nn.Parameter]]:
+    groups = parameter_groups(potential)
+    del groups[SCALE_SHIFT]  # constants are in the mean
+    return groups
+
+
+def _parameters(potential: Potential) -> list[nn.Parameter]:
+    return [parameter for members in _groups(potential).values() for parameter in members]

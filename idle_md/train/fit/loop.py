@@ -3,7 +3,9 @@
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import lightning
 import numpy as np
@@ -30,6 +32,8 @@ def fit(
     resume: bool,
     console: Console | None,
     rates: Mapping[str, float] | None = None,
+    metadata: dict[str, Any] | None = None,
+    finish: Callable[[float], None] | None = None,
 ) -> Potential:
     """Fit a potential and return the one with the smallest validation error.
 
@@ -47,6 +51,11 @@ def fit(
         Where to show progress; None for silence.
     rates
         Factors on the learning rate by parameter group, 1 where not named.
+    metadata
+        Stored beside the weights; by default what the task says.
+    finish
+        Called with the seconds that it took once the best checkpoint stands; by default errors on
+        the held-out geometries are written.
 
     Raises
     ------
@@ -65,11 +74,13 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-        trainer = _trainer(config, Validation(folder, checkpoint_metadata(task)), folder, console)
+        about = checkpoint_metadata(task) if metadata is None else metadata
+        trainer = _trainer(config, Validation(folder, about), folder, console)
         last = folder.last_checkpoint
         checkpoint = last if resume and processes.by_first(last.is_file) else None
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    processes.by_first(lambda: write_metrics(task, folder, module.seconds))
+    finish = finish or partial(write_metrics, task, folder)
+    processes.by_first(lambda: finish(module.seconds))
     return load_checkpoint(folder.best_checkpoint)[0]
 
 

@@ -1,43 +1,46 @@
-"""``adapt``: a new fidelity for a trained model, in closed form on its frozen backbone."""
+"""``adapt``: a new fidelity for a trained model, in closed form, learned by the whole network."""
 
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from idle_md.configuration import Count
-from idle_md.data import load
+from idle_md.data import Store, load
 from idle_md.nn import load_checkpoint
 from idle_md.run_folder import RunFolder
-from idle_md.train.config import Method, TrainConfig, parse_config
-from idle_md.train.methods.parts import on_source
+from idle_md.train.config import Label, Method, TrainConfig, parse_config
+from idle_md.train.methods.parts import on_source, on_target
+from idle_md.train.sections import StudentConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.closed_form import ClosedForm
 from idle_md.train.stages.source import Pretraining, Trained
 
 
 class Adapt(Method):
-    """A trained model gets the target as a new fidelity in closed form, its backbone frozen."""
+    """A trained model gets the target in closed form, and learns what it says."""
 
     name: Literal["adapt"] = "adapt"
     source: str = Field(description="fidelity of the trained model that is corrected")
     checkpoint: Path | None = Field(
         default=None, description="trained model to start from in place of a pre-training"
     )
-    steps: Count = Field(default=2000, description="steps of distilling the correction to a head")
+    student: StudentConfig = StudentConfig()
 
     def check(self, config: TrainConfig) -> None:
-        if "forces" in config.labels[config.target]:
-            raise ValueError(
-                "method adapt is fitted to energies alone: set "
-                f"`{config.target}: [energy]`, or use idle or transfer, which take forces"
-            )
         if config.diagnose:
             raise ValueError("diagnose compares validation errors, and adapt has none: remove it")
 
     def fidelities(self, config: TrainConfig) -> list[str]:
         used = [self.source] if self.source in config.labels else []
         return [*used, config.target]
+
+    @property
+    def validates_target(self) -> bool:
+        return False
+
+    @property
+    def needs_energies(self) -> bool:
+        return False
 
     def pretraining(self, config: TrainConfig) -> TrainConfig | None:
         return None if self.checkpoint else on_source(config, self.source)
@@ -47,7 +50,10 @@ class Adapt(Method):
             start: Stage = Trained(self.checkpoint)
         else:
             start = Pretraining(on_source(config, self.source))
-        return [start, ClosedForm(config, folder, self.source, self.steps)]
+        model = self.checkpoint or folder.pretraining.best_checkpoint
+        labels: dict[str, list[Label]] = {config.target: ["energy", "forces"]}
+        student = on_target(config, self.student).model_copy(update={"labels": labels})
+        return [start, ClosedForm(config, folder, model, self.source, student, self.student)]
 
 
 def adapt_config(
@@ -78,13 +84,16 @@ def adapt_config(
     """
     _, about = load_checkpoint(checkpoint)
     base = base or str(about["target"])
-    has_base = base in load(source).fidelities
+    store = load(source)
     split = dict(about.get("config", {}).get("data", {}).get("split", {}))
     return parse_config(
         {
             "out": str(out),
             "target": fidelity,
-            "labels": {**({base: ["energy"]} if has_base else {}), fidelity: ["energy"]},
+            "labels": {
+                **({base: _kinds(store, base)} if base in store.fidelities else {}),
+                fidelity: _kinds(store, fidelity),
+            },
             "data": {
                 "store": source,
                 "split": {**split, "seed": seed},
@@ -94,3 +103,9 @@ def adapt_config(
             "seed": seed,
         }
     )
+
+
+def _kinds(store: Store, fidelity: str) -> list[str]:
+    """Return which labels of a fidelity there are; raise for one that the store does not have."""
+    has_forces = bool(store.has_forces(fidelity).any())
+    return ["energy", *(["forces"] if has_forces else [])]

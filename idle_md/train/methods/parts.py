@@ -3,7 +3,7 @@
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import TrainConfig
 from idle_md.train.methods.single import Single
-from idle_md.train.sections import FinetuneConfig
+from idle_md.train.sections import FinetuneConfig, StudentConfig
 
 
 def on_source(config: TrainConfig, source: str) -> TrainConfig:
@@ -31,8 +31,8 @@ def on_source(config: TrainConfig, source: str) -> TrainConfig:
     )
 
 
-def on_target(config: TrainConfig, finetune: FinetuneConfig) -> TrainConfig:
-    """Return the training that fine-tuning is: on the target alone, on its own budget."""
+def on_target(config: TrainConfig, finetune: FinetuneConfig | StudentConfig) -> TrainConfig:
+    """Return a training on the target alone, with its own rate, batches and budget."""
     rate = {"learning_rate": finetune.learning_rate}
     return config.model_copy(
         update={

@@ -1,185 +1,250 @@
-"""A new fidelity for the potential of the stage before, in closed form on its frozen backbone."""
+"""A new fidelity in closed form, and the whole network that learns it."""
 
-import time
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 
-from idle_md.data import GeometryTensors
+from idle_md.data import GeometryTensors, Store
 from idle_md.memory import keep_freed_memory
-from idle_md.nn import Potential, load_checkpoint, save_checkpoint
+from idle_md.nn import Potential, levels, load_checkpoint, save_checkpoint
+from idle_md.nn.checkpoint import ADAPTED_FROM, packed
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
-from idle_md.train.batches import Indices
-from idle_md.train.closed_form.correction import Correction, fit_correction
-from idle_md.train.closed_form.student import distil
-from idle_md.train.closed_form.uncertainty import adaptation, coverage, predictive_std
+from idle_md.train.closed_form.adaptation import KEY, Adaptation, adapted, coverage
+from idle_md.train.closed_form.correction import Posterior
+from idle_md.train.closed_form.teacher import (
+    known_level,
+    labelled_differences,
+    shown_labels,
+    teacher_labels,
+)
 from idle_md.train.config import TrainConfig
+from idle_md.train.errors import Errors, compare
+from idle_md.train.fit.loop import fit, validation_indices
 from idle_md.train.prediction import potential_predictor, predict_all
 from idle_md.train.report import checkpoint_metadata, label_table, write_metrics
+from idle_md.train.sections import StudentConfig
 from idle_md.train.stage import Stage
-from idle_md.train.stages.source import check_elements, copy_head, with_network_of
-from idle_md.train.task import Task, build_task
+from idle_md.train.stages.finetune import shift_reference_energies
+from idle_md.train.stages.source import check_elements, with_network_of
+from idle_md.train.stages.untrained import untrained_potential
+from idle_md.train.task import Task, build_task, relabelled
 
-Energies = npt.NDArray[np.float64]
+TAUGHT_AT_ONCE = 2048  # geometries
+MOST_COVERED = 100  # geometries of a role whose predicted standard deviations are compared
 
 
 class ClosedForm(Stage):
-    """Adds the target to the potential of the stage before.
+    """Adds the target to a trained model.
 
-    The difference of the target and a fidelity of the potential is fitted by
-    :func:`~idle_md.train.closed_form.correction.fit_correction` to all geometries with a target
-    energy, those for validation included, since nothing is stopped on. A head of the ordinary kind
-    is then trained to give the potential's fidelity plus that correction.
+    The difference of the target and a fidelity of the model is fitted in closed form to all labels
+    of the target, those of validation geometries included, since nothing is stopped on. The model,
+    all of it, then learns that fidelity's labels plus the correction: the student, an ordinary
+    model of the target alone.
 
     Parameters
     ----------
     config
-        The target, and the base if its labels are used; backbone and heads are the potential's.
+        The target, and the base if its labels are used; backbone and heads are the model's.
     folder
         Where to write.
+    model
+        Checkpoint of the model.
     base
-        Which fidelity of the potential is corrected. Differences are taken to its label where there
-        is one, and to the potential's own energy otherwise.
-    steps
-        Steps of the distillation.
+        Which fidelity of the model is corrected. Differences are taken to its label where there is
+        one, and to the model's own value otherwise.
+    student
+        Training of the student, on the target alone; its network is the model's.
+    settings
+        What else there is to say of the student.
     """
 
-    def __init__(self, config: TrainConfig, folder: RunFolder, base: str, steps: int) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: RunFolder,
+        model: Path,
+        base: str,
+        student: TrainConfig,
+        settings: StudentConfig,
+    ) -> None:
         self.config = config
         self.folder = folder
+        self.model = model
         self.base = base
-        self.steps = steps
+        self.student = student
+        self.settings = settings
+        self._posterior: Posterior | None = None
 
     def run(self, potential: Potential | None, resume: bool, console: Console | None) -> Potential:
-        """Return the potential with one more head.
+        """Return the student.
 
         Raises
         ------
         ValueError
-            If the potential has the target already, lacks the base or an element, or there are too
-            few labels.
+            If the model lacks the base or an element, or there are too few labels.
         """
-        assert potential is not None
-        source, task = potential, build_task(with_network_of(potential, self.config))
-        processes.by_first(lambda: self._adapt(task, source, console))
-        return load_checkpoint(self.folder.best_checkpoint)[0]
-
-    def _adapt(self, task: Task, source: Potential, console: Console | None) -> None:
-        begun = time.monotonic()
         keep_freed_memory()
-        check_elements(task.elements, source)
-        target = task.config.target
-        potential = with_new_head(source, self.base, target)
-        data = _collect(task, source, self.base)
-        geometries = data.pool[data.labelled]
-        correction = fit_correction(source, self.base, data.tensors, geometries, data.differences)
+        source, about = load_checkpoint(self.model)
+        base = base_level(source, about, self.base)
+        task = build_task(with_network_of(base, self.config))
+        check_elements(task.elements, base)
+        said = checkpoint_metadata(task) | {ADAPTED_FROM: packed(source, about)}
+        if not processes.by_first(self.folder.closed_form_file.is_file):
+            processes.by_first(lambda: self._fit(task, base, said, console))
+        adaptation = Adaptation.of(load_checkpoint(self.folder.closed_form_file)[1])
+        student = student_task(task, adaptation, self.student, self.settings)
+        start = student_start(student, adaptation, self.settings)
+        metadata = said | {KEY: adaptation.packed()}
+        finish = partial(self._finish, task, student)
+        return fit(student, start, self.folder, resume, console, metadata=metadata, finish=finish)
+
+    def _fit(
+        self, task: Task, base: Potential, said: dict[str, Any], console: Console | None
+    ) -> None:
+        differences = labelled_differences(task, base)
+        adaptation, self._posterior = adapted(base, differences, task.config.seed)
         if console is not None:
             console.print(label_table(task.label_counts))
-            console.print(_summary(correction))
-        potential.reference_energies[: len(correction.constants), -1] += correction.constants
-        left = distil(potential, target, correction, data.tensors, data.pool, self.steps)
-        if console is not None:
-            console.print(
-                f"Head trained; it misses the correction by {1e3 * left**0.5:.1f} meV/sqrt(atom)"
-            )
-        labelled = task.store.select(geometries)
-        made = adaptation(self.base, labelled, data.differences, data.base_residual)
-        metadata = {**checkpoint_metadata(task), "adaptation": made}
-        save_checkpoint(self.folder.best_checkpoint, potential, metadata)
-        roles = ("test", "ood")
-        covered = {role: self._coverage(task, potential, role) for role in roles}
-        write_metrics(task, self.folder, time.monotonic() - begun, {"uncertainty": covered})
+            console.print(_summary(self._posterior))
+        save_checkpoint(self.folder.closed_form_file, base, said | {KEY: adaptation.packed()})
 
-    def _coverage(
-        self, task: Task, potential: Potential, role: str
-    ) -> dict[str, float | int | None]:
-        """Return how the predicted standard deviations compare with the errors of a role."""
+    def _finish(self, task: Task, student: Task, seconds: float) -> None:
+        """Say in the checkpoint what the student misses, and write the errors."""
+        potential, about = load_checkpoint(self.folder.best_checkpoint)
+        adaptation = replace(Adaptation.of(about), missed=_missed(student, potential))
+        about[KEY] = adaptation.packed()
+        save_checkpoint(self.folder.best_checkpoint, potential, about)
+        posterior = self._posterior or adaptation.posterior()
         target = task.config.target
-        held_out = task.splits.get(role, np.empty(0, np.int64))
-        held_out = held_out[task.store.has_energy(target)[held_out]]
-        if len(held_out) == 0:
-            return coverage(np.empty(0), np.empty(0))
-        labels = task.store.labels_of(target).energy[held_out]
-        errors = np.abs(_own_energies(potential, target, task, held_out) - labels)
-        std = predictive_std(self.folder.best_checkpoint, task.store.select(held_out))
-        return coverage(std, errors)
+        roles = {role: _held_out(task, role) for role in ("test", "ood")}
+        teacher = {role: _teacher_errors(target, adaptation, part) for role, part in roles.items()}
+        covered = {
+            role: coverage(adaptation, posterior, potential, _some(part))
+            for role, part in roles.items()
+        }
+        more = {"closed_form": teacher, "uncertainty": covered}
+        write_metrics(task, self.folder, seconds, more)
 
 
-def with_new_head(source: Potential, base: str, fidelity: str) -> Potential:
-    """Return a potential on the same backbone with one more head, a copy of another one.
+def base_level(source: Potential, about: dict[str, Any], base: str) -> Potential:
+    """Return the model of a checkpoint that knows a level, with that level alone.
 
     Raises
     ------
     ValueError
-        If the potential has the new fidelity already, or not the energies of the one to copy.
+        If there is none, or it does not know that level's energies.
     """
-    column = source.column(base)
-    if not source.has_energies(base):
+    known = levels(source, about)
+    if base not in known:
+        raise ValueError(f"unknown fidelity {base!r}: this model has {', '.join(known)}")
+    potential = known[base][0]
+    if not potential.has_energies(base):
         raise ValueError(
             f"the model was trained on forces of {base!r} alone, so there are no energies to "
             "correct: start from another fidelity"
         )
-    if fidelity in source.fidelities:
-        raise ValueError(
-            f"the model has {fidelity!r} already: start from one without it, or give the new "
-            "level another name"
-        )
-    names = [*source.fidelities, fidelity]
-    potential = Potential(source.backbone, names, source.hidden, source.heads.correction_on)
-    potential.to_precision(source.dtype)
-    potential.heads.load_state_dict(source.heads.state_dict(), strict=False)
-    reference = source.reference_energies
-    potential.reference_energies.copy_(torch.cat([reference, reference[:, [column]]], dim=1))
-    copy_head(source, base, potential, fidelity)
-    return potential
+    return potential.alone(base)
 
 
-@dataclass(frozen=True)
-class _Data:
-    """What the correction is fitted to and distilled on.
+def student_task(
+    task: Task, adaptation: Adaptation, config: TrainConfig, settings: StudentConfig
+) -> Task:
+    """Return the training of a student: on the true labels, and on the closed form elsewhere.
 
-    ``pool`` are the geometries that may be trained on, ``labelled`` which of them have a target
-    label, and ``base_residual`` is the model's mean square error of the base per atom, eV^2.
+    Parameters
+    ----------
+    task
+        What the closed form was fitted to.
+    adaptation
+        The closed form.
+    config
+        How the student is trained; its network is the model's unless the settings say otherwise.
+    settings
+        How many geometries, and which network.
     """
-
-    tensors: GeometryTensors
-    pool: Indices
-    labelled: npt.NDArray[np.bool_]
-    differences: Energies
-    base_residual: float
-
-
-def _collect(task: Task, source: Potential, base: str) -> _Data:
-    cutoff = source.backbone.cutoff
-    tensors = GeometryTensors(task.store, cutoff, task.tensors.fidelities, torch.float64)
-    tensors.energies = task.tensors.energies
-    pool = np.union1d(task.splits["train"], task.splits["validation"])
-    energies = tensors.energies[torch.from_numpy(pool)].numpy()
-    known = np.full(len(pool), np.nan)
-    if base in tensors.fidelities:
-        known = energies[:, tensors.fidelities.index(base)]
-    own = _own_energies(source, base, task, pool)
-    labelled = ~np.isnan(energies[:, -1])
-    differences = (energies[:, -1] - np.where(np.isnan(known), own, known))[labelled]
-    held_out = np.isin(pool, task.splits["validation"]) & ~np.isnan(known)
-    errors = (own - known)[held_out] ** 2 / task.store.n_atoms[pool][held_out]
-    residual = float(errors.mean()) if held_out.any() else 0.0
-    return _Data(tensors, pool, labelled, differences, residual)
+    generator = np.random.default_rng(config.seed)
+    taught = generator.permutation(task.splits["train"])[: settings.geometries]
+    most = config.budget.max_validation
+    validated = generator.permutation(task.splits["validation"])[:most]
+    energies = torch.full((task.store.n_geometries,), torch.nan, dtype=torch.float64)
+    forces = torch.full((len(task.store.numbers), 3), torch.nan)
+    correction, cutoff = adaptation.correction(), adaptation.base.backbone.cutoff
+    chosen = np.union1d(taught, validated)
+    for some in np.array_split(chosen, -(-len(chosen) // TAUGHT_AT_ONCE)):
+        shown = shown_labels(task, some, adaptation.base.fidelities[0])
+        known = known_level(task.store.select(some), adaptation.base, shown)
+        made, made_forces = teacher_labels(known, correction, cutoff)
+        energies[some] = torch.from_numpy(made)
+        forces[task.tensors.atoms(some)] = torch.from_numpy(made_forces).float()
+    true, true_forces = task.tensors.energies[:, -1], task.tensors.forces[:, -1]
+    energies = torch.where(torch.isnan(true), energies, true)
+    forces = torch.where(torch.isnan(true_forces), forces, true_forces)
+    config = with_network_of(adaptation.base, config)
+    if settings.features is not None:
+        backbone = config.backbone.model_copy(update={"features": settings.features})
+        config = config.model_copy(update={"backbone": backbone})
+    return relabelled(task, config, energies, forces)
 
 
-def _own_energies(source: Potential, base: str, task: Task, indices: Indices) -> Energies:
-    predictor = potential_predictor(source, base)
-    return predict_all(predictor, task.tensors, torch.from_numpy(indices))[0]
+def student_start(task: Task, adaptation: Adaptation, settings: StudentConfig) -> Potential:
+    """Return what a student starts as: the base model with shifted reference energies."""
+    if settings.features is not None:
+        return untrained_potential(task)
+    start = adaptation.base.alone(adaptation.base.fidelities[0], task.config.target)
+    start.reference_energies[:, 0] += adaptation.constants
+    shift_reference_energies(task, start)
+    return start
 
 
-def _summary(correction: Correction) -> str:
-    process = correction.process
-    left_out = 1e3 * float(process.leave_one_out.abs().nanmean())
+def _missed(task: Task, potential: Potential) -> tuple[float, float]:
+    """Return mean squares of a student's errors in validation, see :class:`Adaptation`."""
+    indices = validation_indices(task)
+    part, target = task.store.select(indices), task.config.target
+    tensors = GeometryTensors(part, potential.backbone.cutoff, [], potential.dtype)
+    energies, forces = predict_all(potential_predictor(potential, target), tensors)
+    true = shown_labels(task, indices, target)
+    assert true is not None
+    per_atom = (energies - true.energy) ** 2 / part.n_atoms
+    return float(np.nanmean(per_atom)), float(np.nanmean((forces - true.forces) ** 2))
+
+
+def _held_out(task: Task, role: str) -> Store:
+    target, indices = task.config.target, task.splits.get(role, np.empty(0, np.int64))
+    store = task.store.select(indices)
+    return store.select(np.flatnonzero(store.has_energy(target) | store.has_forces(target)))
+
+
+def _some(store: Store) -> Store:
+    order = np.random.default_rng(0).permutation(store.n_geometries)
+    return store.select(np.sort(order[:MOST_COVERED]))
+
+
+def _teacher_errors(target: str, adaptation: Adaptation, part: Store) -> dict[str, Errors]:
+    """Return the closed form's own errors: on the model's base level, and on that level live."""
+    base, cutoff = adaptation.base.fidelities[0], adaptation.base.backbone.cutoff
+    found = {}
+    for name in ("model", "live"):
+        has_base = name == "live" and base in part.fidelities
+        known = known_level(part, adaptation.base, part.labels_of(base) if has_base else None)
+        if name == "live" and not known.has_energy.all():
+            continue
+        energies, forces = teacher_labels(known, adaptation.correction(), cutoff)
+        found[name] = compare(part, target, energies, forces)[0]
+    return found
+
+
+def _summary(posterior: Posterior) -> str:
+    energies, slopes = (found[:, 0].abs().nanmean() for found in posterior.left_out())
+    noise = posterior.hyperparameters.noise.sqrt()
+    n_energies, n_slopes = (len(found) for found in posterior.left_out())
     return (
-        f"{len(process.alpha)} differences fitted; leave-one-out error {left_out:.1f} meV, "
-        f"noise {1e3 * process.noise**0.5:.1f} meV"
+        f"{n_energies} energies and {n_slopes} slopes fitted; errors of geometries left out: "
+        f"{1e3 * energies:.1f} meV and {1e3 * slopes:.0f} meV/Å; "
+        f"noise {1e3 * noise[0]:.1f} meV and {1e3 * noise[1]:.0f} meV/Å"
     )

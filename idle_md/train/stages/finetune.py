@@ -16,9 +16,11 @@ from idle_md.train.fit.loop import fit
 from idle_md.train.prediction import potential_predictor, predict_all
 from idle_md.train.sections import FinetuneConfig
 from idle_md.train.stage import Stage
-from idle_md.train.stages.source import check_elements, copy_head, with_network_of
+from idle_md.train.stages.source import check_elements, with_network_of
 from idle_md.train.stages.untrained import scale_and_references, training_energies
 from idle_md.train.task import Task, build_task
+
+MOST_SHIFTED = 2000  # geometries that shifts of reference energies are fitted to
 
 
 class Finetune(Stage):
@@ -77,14 +79,15 @@ def finetuning_start(
     column, target = source.column(fidelity), task.config.target
     check_elements(task.elements, source)
     torch.manual_seed(task.config.seed)
-    start = Potential(source.backbone, [target], source.hidden)
     if settings.head == "copy":
-        copy_head(source, fidelity, start, target)
+        start = source.alone(fidelity, target)
+    else:
+        start = Potential(source.backbone, [target], source.hidden)
     # A fidelity with forces alone has none: its labels are the whole shift then.
     start.reference_energies[:, 0] = source.reference_energies[:, column].nan_to_num()
     _reset(start, settings.reset)
     if settings.head == "copy":
-        _shift_reference_energies(task, start)
+        shift_reference_energies(task, start)
     else:
         _, fitted = scale_and_references(task, training_energies(task)[:, 0], 0)
         start.reference_energies[task.elements, 0] = torch.from_numpy(fitted)
@@ -101,10 +104,12 @@ def _reset(start: Potential, names: list[str]) -> None:
             old.data.copy_(initial.data)
 
 
-def _shift_reference_energies(task: Task, start: Potential) -> None:
+def shift_reference_energies(task: Task, start: Potential) -> None:
     """Fit what the labels have over the start's predictions, per element."""
     train = torch.from_numpy(task.splits["train"])
     train = train[~torch.isnan(task.tensors.energies[train, 0])]
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    train = train[order[:MOST_SHIFTED].sort().values]
     predictor = potential_predictor(start, start.fidelities[0])
     predicted, _ = predict_all(predictor, task.tensors, train)
     counts = task.store.element_counts(task.elements)[train.numpy()]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from idle_md.elements import symbols
@@ -86,12 +85,3 @@ def check_fidelities(needed: Sequence[str], source: Potential) -> None:
             f"the model to start from has the target {source.fidelities[-1]!r}, and the "
             f"fidelities in the order {', '.join(source.fidelities)}: give labels in that order"
         )
-
-
-@torch.no_grad()
-def copy_head(source: Potential, fidelity: str, target: Potential, name: str) -> None:
-    """Make the independent head ``name`` of a potential a copy of a trained one."""
-    hidden, output = source.heads.folded(fidelity)
-    if hidden is not None:
-        target.heads.hidden[name].load_state_dict(hidden.state_dict())
-    target.heads.output[name].load_state_dict(output.state_dict())

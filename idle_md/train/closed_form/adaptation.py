@@ -1,0 +1,210 @@
+"""A closed form as a checkpoint keeps it: enough to use it again, and how sure it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from idle_md.data import GeometryTensors, Labels, Store
+from idle_md.nn import Potential, load_checkpoint
+from idle_md.nn.checkpoint import ADAPTED_FROM, unpacked
+from idle_md.train.closed_form.correction import Correction, Posterior, fit_correction
+from idle_md.train.closed_form.differences import Differences, Values
+from idle_md.train.prediction import potential_predictor, predict_all
+
+GEOMETRY = ("numbers", "positions", "offsets", "cell", "pbc", "charge")
+VALUES = ("energies", "forces", "energy_variance", "force_variance")
+KEY = "closed_form"  # in the metadata of a checkpoint
+ONE_DEVIATION = 0.6827  # share of errors below one standard deviation
+FEWEST = 10  # errors that a calibration is based on
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What a closed form was fitted to, and what came out.
+
+    Attributes
+    ----------
+    base
+        The model whose level was corrected, with that level alone.
+    differences
+        To it, of the labelled geometries.
+    seed
+        See :func:`~idle_md.train.closed_form.correction.fit_correction`.
+    direction, constants
+        Of the correction.
+    calibration
+        Factors on the standard deviations of energies and of forces, so that those of the labelled
+        geometries, each left out in turn, are right.
+    missed
+        Mean squares of what the student misses of the closed form: of energies per atom in eV^2,
+        and of force components in (eV/angstrom)^2; zeros as long as there is no student.
+    """
+
+    base: Potential
+    differences: Differences
+    seed: int
+    direction: Tensor
+    constants: Tensor
+    calibration: tuple[float, float] = (1.0, 1.0)
+    missed: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any]) -> "Adaptation":
+        """Return what the metadata of a checkpoint say.
+
+        Raises
+        ------
+        KeyError
+            If it was not made in closed form.
+        """
+        kept = dict(metadata[KEY])
+        base = unpacked(metadata[ADAPTED_FROM])[0].alone(kept.pop("base"))
+        return cls(base, **{**kept, "differences": _unpacked(kept["differences"])})
+
+    def packed(self) -> dict[str, Any]:
+        """Return all but the model as plain values and tensors, for metadata of a checkpoint."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        base, differences = self.base.fidelities[0], _packed(self.differences)
+        return {**plain, "base": base, "differences": differences}
+
+    def correction(self) -> Correction:
+        """Return the correction, ready to be used."""
+        return Correction(self.base, self.direction, self.constants)
+
+    def posterior(self) -> Posterior:
+        """Return how sure it is, which is fitted again for it."""
+        return fit_correction(self.base, self.differences, self.seed)
+
+
+def adapted(base: Potential, differences: Differences, seed: int) -> tuple[Adaptation, Posterior]:
+    """Fit a correction, and calibrate it on what it predicts of geometries left out.
+
+    Parameters
+    ----------
+    base
+        The model, of the known level alone.
+    differences, seed
+        See :func:`~idle_md.train.closed_form.correction.fit_correction`.
+    """
+    posterior = fit_correction(base, differences, seed)
+    correction, (energies, slopes) = posterior.correction(), posterior.left_out()
+    calibration = (_factor(energies), _factor(slopes))
+    direction, constants = correction.direction, correction.constants
+    return Adaptation(base, differences, seed, direction, constants, calibration), posterior
+
+
+def _factor(errors: Tensor) -> float:
+    """Return what standard deviations must be multiplied by, from errors and them (n, 2)."""
+    ratios = (errors[:, 0] / errors[:, 1]).abs()
+    ratios = ratios[~torch.isnan(ratios)]
+    return float(ratios.quantile(ONE_DEVIATION)) if len(ratios) >= FEWEST else 1.0
+
+
+class Deviations(NamedTuple):
+    """Standard deviations of energies (G,) in eV and of forces (A, 3) in eV/angstrom."""
+
+    energies: Values
+    forces: Values
+
+
+def predictive_std(checkpoint: Path | str, store: Store) -> Deviations:
+    """Return how sure an adapted model is of its energies and forces.
+
+    Parameters
+    ----------
+    checkpoint
+        Written by a training with the method ``adapt``.
+    store
+        Geometries, G of them with A atoms in total; labels are not used.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint was not made by ``adapt``.
+    """
+    _, about = load_checkpoint(checkpoint)
+    if KEY not in about:
+        raise ValueError(
+            f"{checkpoint} was not made by `adapt`, so it has no predictive variance: train a "
+            "committee with `ensemble` for a spread"
+        )
+    adaptation = Adaptation.of(about)
+    return deviations(adaptation, adaptation.posterior(), store)
+
+
+def deviations(adaptation: Adaptation, posterior: Posterior, store: Store) -> Deviations:
+    """Return how sure a student is: of energies (G,) and of forces (A, 3).
+
+    Variances are those of the closed form, noise included and calibrated, and what the student
+    misses of it.
+    """
+    cutoff = adaptation.base.backbone.cutoff
+    tensors = GeometryTensors(store, cutoff, [], torch.float64)
+    energies, forces = np.empty(store.n_geometries), np.empty((len(store.numbers), 3))
+    of_energies, of_forces = (factor**2 for factor in adaptation.calibration)
+    missed_per_atom, missed = adaptation.missed
+    for index in range(store.n_geometries):
+        n_atoms = int(store.n_atoms[index])
+        axes = torch.eye(3 * n_atoms, dtype=torch.float64).view(-1, n_atoms, 3)
+        found = posterior.variances(tensors.batch([index]), axes).numpy()
+        atoms = slice(store.offsets[index], store.offsets[index + 1])
+        energies[index] = of_energies * found[0] + missed_per_atom * n_atoms
+        forces[atoms] = (of_forces * found[1:] + missed).reshape(n_atoms, 3)
+    return Deviations(np.sqrt(energies), np.sqrt(forces))
+
+
+def coverage(
+    adaptation: Adaptation, posterior: Posterior, student: Potential, store: Store
+) -> dict[str, dict[str, float | int | None]]:
+    """Return how standard deviations compare with a student's errors, of energies and of forces.
+
+    Parameters
+    ----------
+    adaptation, posterior, student
+        The closed form, and the model that learned from it.
+    store
+        Labelled geometries.
+    """
+    if store.n_geometries == 0:
+        return {}
+    target = student.fidelities[0]
+    tensors = GeometryTensors(store, student.backbone.cutoff, [], student.dtype)
+    energies, forces = predict_all(potential_predictor(student, target), tensors)
+    std, force_std = deviations(adaptation, posterior, store)
+    true = store.labels_of(target)
+    return {
+        "energies": _compared(energies - true.energy, std),
+        "forces": _compared(forces - true.forces, force_std),
+    }
+
+
+def _compared(errors: Values, std: Values) -> dict[str, float | int | None]:
+    known = ~np.isnan(errors)
+    if not known.any():
+        return {"n": 0, "mean_std_mev": None, "share_within_one_std": None}
+    return {
+        "n": int(known.sum()),
+        "mean_std_mev": 1e3 * float(std[known].mean()),
+        "share_within_one_std": float((np.abs(errors) < std)[known].mean()),
+    }
+
+
+def _packed(differences: Differences) -> dict[str, Tensor]:
+    arrays = {name: getattr(differences.store, name) for name in GEOMETRY}
+    arrays |= {name: getattr(differences, name) for name in VALUES}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _unpacked(tensors: Mapping[str, Tensor]) -> Differences:
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    n_geometries = len(arrays["offsets"]) - 1
+    nothing = Labels.empty(n_geometries, len(arrays["numbers"]))
+    names = np.full(n_geometries, "")
+    geometry = {name: arrays.pop(name) for name in GEOMETRY}
+    store = Store(**geometry, group=names, role=names, labels={"none": nothing})
+    return Differences(store, **arrays)

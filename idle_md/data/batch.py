@@ -207,10 +207,13 @@ class _KeptEdges:
 
 def _labels(store: Store, fidelities: Sequence[str], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Energies (G, n_fidelities) and forces (A, n_fidelities, 3)."""
-    labels = [store.labels_of(name) for name in fidelities]
-    energies = np.stack([each.energy for each in labels], axis=1)
-    forces = np.stack([each.forces for each in labels], axis=1)
-    return torch.from_numpy(energies), torch.from_numpy(forces).to(dtype)
+    energies = torch.empty(store.n_geometries, len(fidelities), dtype=torch.float64)
+    forces = torch.empty(len(store.numbers), len(fidelities), 3, dtype=dtype)
+    for column, name in enumerate(fidelities):
+        labels = store.labels_of(name)
+        energies[:, column] = torch.from_numpy(labels.energy)
+        forces[:, column] = torch.from_numpy(labels.forces)
+    return energies, forces
 
 
 def _members(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -174,7 +174,7 @@ def fit_correction(base: Potential, differences: Differences, seed: int = 0) -> 
     tensors = GeometryTensors(differences.store, base.backbone.cutoff, [], torch.float64)
     exact = min(EXACT_ROWS, FEATURE_BYTES // (4 * tangent.n_columns))
     observed = observe(differences, MOST_ROWS, seed)
-    sample = sampled(observed, min(EVIDENCE_ROWS, exact), seed)
+    sample = sampled(observed, EVIDENCE_ROWS, seed)
     hyperparameters, scales = _hyperparameters(tangent, tensors, sample)
     n_rows = sum(len(one) for one in observed)
     projection = None if n_rows <= exact else Projection(tangent.n_columns, KEPT, seed)
@@ -199,17 +199,16 @@ def _hyperparameters(
     """Return the hyperparameters of the highest evidence, and the scales (P,) that they mean."""
     plain = Features(tangent, torch.ones(1), None)
     matrix = torch.cat([_rows(plain, tensors, one) for one in observed]).double()
-    kernels = {name: gram(matrix[:, columns]) for name, columns in tangent.columns.items()}
-    sizes = [max(float(kernel.diagonal().mean()), 1e-300) for kernel in kernels.values()]
-    normalised = [kernel / size for kernel, size in zip(kernels.values(), sizes, strict=True)]
+    kernels = torch.stack([gram(matrix[:, columns]) for columns in tangent.columns.values()])
+    sizes = kernels.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-300)
     targets, kinds, noise = _targets(observed)
     mean = _means(tensors, observed, tangent.potential.backbone.elements)
-    found = most_probable(normalised, mean, targets, kinds, noise)
+    normalised = kernels / sizes[:, None, None]
+    found = most_probable(normalised, mean, targets, kinds == SLOPE, noise)
     scales = torch.empty(tangent.n_columns, dtype=torch.float64)
-    for columns, variance, size in zip(
-        tangent.columns.values(), found.variances.tolist(), sizes, strict=True
-    ):
-        scales[columns] = (variance / size) ** 0.5
+    factors = (found.variances / sizes).sqrt()
+    for columns, factor in zip(tangent.columns.values(), factors, strict=True):
+        scales[columns] = factor
     return found, scales
 
 

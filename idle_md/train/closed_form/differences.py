@@ -157,4 +157,5 @@ def internal_displacements(positions: Tensor, periodic: bool, generator: torch.G
     rest = basis[:, int((strength > 1e-6 * strength[0]).sum()) :]
     size = rest.shape[1]
     turned, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-    return (rest @ turned).T.reshape(size, n_atoms, 3)
+    moves: Tensor = (rest @ turned).T.reshape(size, n_atoms, 3)
+    return moves

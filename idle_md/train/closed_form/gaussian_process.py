@@ -7,7 +7,6 @@ Rasmussen and Williams, Gaussian Processes for Machine Learning (2006): the mean
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,56 +15,81 @@ from torch import Tensor
 LOOSE_PRIOR = 0.01  # on the logarithms of the hyperparameters, so that none of them runs away
 STEPS = 100
 SMALLEST_VARIANCE = 1e-12  # of targets that the mean explains completely
+USUAL_NOISE = 1e-4  # eV^2, of energies that are too few to tell
 BLOCK = 1024  # rows that are multiplied at a time
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Variances of the kernels (K,), and of the noise of targets of each kind (2,)."""
+    """Variances of the kernels (K,), and of the noise of energies and of slopes (2,)."""
 
     variances: Tensor
     noise: Tensor
 
 
 def most_probable(
-    kernels: Sequence[Tensor], mean: Tensor, targets: Tensor, kind: Tensor, known_noise: Tensor
+    kernels: Tensor, mean: Tensor, targets: Tensor, is_slope: Tensor, known_noise: Tensor
 ) -> Hyperparameters:
     """Return the hyperparameters of the highest evidence.
+
+    Slopes outnumber energies, and the evidence of both would take what tells molecules apart for
+    noise. So the noise of energies is that of the highest evidence of energies alone, and the rest
+    is found for both together.
 
     Parameters
     ----------
     kernels
-        Covariances (n, n), float64.
+        Covariances (K, n, n), float64.
     mean
         Columns of the mean (n, m), unpenalised.
     targets
         (n,).
-    kind
-        0 or 1, which of the two noises a target has (n,).
+    is_slope
+        Which targets are derivatives of energies (n,).
     known_noise
-        Variances (n,) to add to them.
+        Variances (n,) to add to the noise.
 
     Raises
     ------
     ValueError
-        If there are not at least two more targets than independent columns.
+        If there are energies alone, and not at least two more than independent columns.
     """
+    energies = ~is_slope
+    if not bool(is_slope.any()):
+        variances, noise = _search(kernels, mean, targets, known_noise, energies)
+        return Hyperparameters(variances, torch.tensor([noise, 0.0], dtype=targets.dtype))
+    of_energies = USUAL_NOISE
+    if int(energies.sum()) >= int(torch.linalg.matrix_rank(mean)) + 2:
+        some = energies.nonzero()[:, 0]
+        block = kernels[:, some][:, :, some]
+        alone = torch.ones_like(some, dtype=torch.bool)
+        _, of_energies = _search(block, mean[some], targets[some], known_noise[some], alone)
+    fixed = known_noise + of_energies * energies
+    variances, of_slopes = _search(kernels, mean, targets, fixed, is_slope)
+    return Hyperparameters(variances, torch.tensor([of_energies, of_slopes], dtype=targets.dtype))
+
+
+def _search(
+    kernels: Tensor, mean: Tensor, targets: Tensor, fixed: Tensor, noisy: Tensor
+) -> tuple[Tensor, float]:
+    """Return variances of kernels (K,), and of the noise of some targets, the rest being fixed."""
     free = _complement(mean)
-    stacked = torch.stack(list(kernels))
-    rest = free @ (free.T @ targets)
-    start = _start(stacked, rest, kind)
-    one_hot = torch.stack([kind == 0, kind == 1]).to(targets.dtype)
-    projected = torch.einsum("na,knm,mb->kab", free, stacked, free)
-    noises = torch.stack([free.T @ (row[:, None] * free) for row in one_hot])
-    terms = torch.cat([projected, noises])
-    fixed = free.T @ (known_noise[:, None] * free)
     values = free.T @ targets
+    rest = free @ values
+    prior = kernels.diagonal(dim1=1, dim2=2).sum(0)
+    variance = float((rest.square().sum() + SMALLEST_VARIANCE) / prior.sum().clamp(min=1e-300))
+    typical = float(rest[noisy].square().mean()) + SMALLEST_VARIANCE
+    start = torch.tensor([math.log(variance)] * len(kernels) + [math.log(typical) - 4.0])
+    start = start.to(targets.dtype)
+    constant = free.T @ (fixed[:, None] * free)
+    noise = free.T @ (noisy.to(targets.dtype)[:, None] * free)
+    terms = torch.cat([free.T @ kernels @ free, noise[None]])
     logarithms = start.clone().requires_grad_(True)
     search = torch.optim.LBFGS([logarithms], 0.5, STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         search.zero_grad()
-        covariance = torch.einsum("k,kab->ab", logarithms.exp(), terms) + fixed
+        covariance = torch.einsum("k,kab->ab", logarithms.exp(), terms) + constant
         factor = torch.linalg.cholesky(covariance)
         whitened = torch.linalg.solve_triangular(factor, values[:, None], upper=False)
         loss: Tensor = 0.5 * whitened.square().sum() + factor.diagonal().log().sum()
@@ -75,20 +99,7 @@ def most_probable(
 
     search.step(closure)
     found = logarithms.detach().exp()
-    return Hyperparameters(found[: len(stacked)], found[len(stacked) :])
-
-
-def _start(kernels: Tensor, rest: Tensor, kind: Tensor) -> Tensor:
-    """Return logarithms (K + 2,) of variances that explain the targets, and of some noise."""
-    prior = kernels.diagonal(dim1=1, dim2=2).sum(0)
-    squares = rest.square()
-    variance = float((squares.sum() + SMALLEST_VARIANCE) / prior.sum().clamp(min=1e-300))
-    logarithms = [math.log(variance)] * len(kernels)
-    for number in (0, 1):
-        some = squares[kind == number]
-        typical = float(some.mean()) if len(some) else 1.0
-        logarithms.append(math.log(typical + SMALLEST_VARIANCE) - 4.0)
-    return torch.tensor(logarithms, dtype=rest.dtype)
+    return found[:-1], float(found[-1])
 
 
 def _complement(mean: Tensor) -> Tensor:
@@ -184,7 +195,8 @@ class _Dual(Regression):
         cross = (features @ self._features.T).double()
         rest = mean - cross @ self._spread
         explained = cross @ self._inverse @ cross.T
-        return gram(features) - explained + rest @ self._normal @ rest.T
+        found: Tensor = gram(features) - explained + rest @ self._normal @ rest.T
+        return found
 
     def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
         spread = self._spread[rows]
@@ -220,7 +232,8 @@ class _Primal(Regression):
     def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
         wide = features.double()
         rest = mean - wide @ self._spread
-        return wide @ self._inverse @ wide.T + rest @ self._normal @ rest.T
+        found: Tensor = wide @ self._inverse @ wide.T + rest @ self._normal @ rest.T
+        return found
 
     def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
         noise = self._noise[rows]

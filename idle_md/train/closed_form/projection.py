@@ -50,4 +50,5 @@ class Projection:
         spectrum = torch.zeros(self._length // 2 + 1, dtype=torch.complex128)
         spectrum[self._frequencies] = torch.complex(real.double(), imaginary.double())
         wave = torch.fft.irfft(spectrum, self._length)[: self.n_columns]
-        return 0.5 * self._length * self._scale * wave * self._signs.double()
+        full: Tensor = 0.5 * self._length * self._scale * wave * self._signs.double()
+        return full

@@ -61,17 +61,23 @@ class Tangent:
         vectors = batch.edge_vectors.detach().requires_grad_(True)
         energy = atomic_energies(self.potential, batch, vectors).sum()
         moves = torch.zeros(0, *batch.positions.shape) if displacements is None else displacements
-        settings = {"retain_graph": len(moves) > 0, "materialize_grads": True}
-        found = torch.autograd.grad(energy, parameters, **settings)
+        found = torch.autograd.grad(
+            energy, parameters, retain_graph=len(moves) > 0, materialize_grads=True
+        )
         rows = [torch.cat([each.ravel() for each in found])[None]]
         if len(moves):
             (slope,) = torch.autograd.grad(energy, vectors, create_graph=True)
-            centre, neighbor = batch.edge_index
-            settings = {"retain_graph": True, "materialize_grads": True, "is_grads_batched": True}
-            for some in moves.split(AT_ONCE):
-                stretch = some[:, neighbor] - some[:, centre]
-                found = torch.autograd.grad(slope, parameters, stretch, **settings)
-                rows.append(torch.cat([each.flatten(1) for each in found], dim=1))
+        centre, neighbor = batch.edge_index
+        for some in moves.split(AT_ONCE) if len(moves) else ():
+            found = torch.autograd.grad(
+                slope,
+                parameters,
+                some[:, neighbor] - some[:, centre],
+                retain_graph=True,
+                is_grads_batched=True,
+                materialize_grads=True,
+            )
+            rows.append(torch.cat([each.flatten(1) for each in found], dim=1))
         return torch.cat(rows)
 
     def along(self, direction: Tensor) -> "Slope":

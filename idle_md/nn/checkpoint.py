@@ -15,6 +15,8 @@ ADAPTED_FROM = "adapted_from"  # in the metadata: the content of another checkpo
 
 Content = dict[str, Any]
 """What a checkpoint holds: plain values and tensors."""
+Levels = dict[str, tuple[Potential, dict[str, Any]]]
+"""Fidelities, each with the model that knows it and its metadata."""
 
 
 def packed(potential: Potential, metadata: dict[str, Any]) -> Content:
@@ -36,9 +38,7 @@ def unpacked(content: Content) -> tuple[Potential, dict[str, Any]]:
     return potential, content["metadata"]
 
 
-def levels(
-    potential: Potential, metadata: dict[str, Any]
-) -> dict[str, tuple[Potential, dict[str, Any]]]:
+def levels(potential: Potential, metadata: dict[str, Any]) -> Levels:
     """Return all fidelities of a checkpoint, each with the model that knows it and its metadata.
 
     That is the checkpoint's own model, or one that it was adapted from.

@@ -170,8 +170,6 @@ def coverage(
     store
         Labelled geometries.
     """
-    if store.n_geometries == 0:
-        return {}
     target = student.fidelities[0]
     tensors = GeometryTensors(store, student.backbone.cutoff, [], student.dtype)
     energies, forces = predict_all(potential_predictor(student, target), tensors)

@@ -77,7 +77,11 @@ class Tangent:
                 is_grads_batched=True,
                 materialize_grads=True,
             )
-            rows.append(torch.cat([each.flatten(1) for each in found], dim=1))
+            whole = [  # what an energy does not depend on has no first dimension
+                each.expand(len(some), *parameter.shape).flatten(1)
+                for each, parameter in zip(found, parameters, strict=True)
+            ]
+            rows.append(torch.cat(whole, dim=1))
         return torch.cat(rows)
 
     def along(self, direction: Tensor) -> "Slope":

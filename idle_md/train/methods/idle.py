@@ -66,7 +66,7 @@ class Idle(Method):
             joint = _joint(config, self, folder.pretraining)
             alone = on_target(config, self.finetune)
             return [Pretraining(joint), Finetune(alone, folder, config.target, self.finetune)]
-        start = [Trained(self.start)] if self.start else []
+        start = [Trained(self.start, config.fidelities)] if self.start else []
         return [*start, Fit(config, folder)]
 
     def corrections(self, config: TrainConfig, tensors: GeometryTensors) -> Mapping[str, str]:

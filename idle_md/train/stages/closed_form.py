@@ -91,7 +91,7 @@ class ClosedForm(Stage):
         """
         keep_freed_memory()
         source, about = load_checkpoint(self.model)
-        base = base_level(source, about, self.base)
+        base = base_level(source, about, self.base, self.config.target)
         task = build_task(with_network_of(base, self.config))
         check_elements(task.elements, base)
         said = checkpoint_metadata(task) | {ADAPTED_FROM: packed(source, about)}
@@ -122,7 +122,8 @@ class ClosedForm(Stage):
         save_checkpoint(self.folder.best_checkpoint, potential, about)
         posterior = self._posterior or adaptation.posterior()
         target = task.config.target
-        roles = {role: _held_out(task, role) for role in ("test", "ood")}
+        parts = {role: _held_out(task, role) for role in ("test", "ood")}
+        roles = {role: part for role, part in parts.items() if part.n_geometries}
         teacher = {role: _teacher_errors(target, adaptation, part) for role, part in roles.items()}
         covered = {
             role: coverage(adaptation, posterior, potential, _some(part))
@@ -132,15 +133,20 @@ class ClosedForm(Stage):
         write_metrics(task, self.folder, seconds, more)
 
 
-def base_level(source: Potential, about: dict[str, Any], base: str) -> Potential:
+def base_level(source: Potential, about: dict[str, Any], base: str, target: str) -> Potential:
     """Return the model of a checkpoint that knows a level, with that level alone.
 
     Raises
     ------
     ValueError
-        If there is none, or it does not know that level's energies.
+        If there is none, it does not know that level's energies, or the target is known already.
     """
     known = levels(source, about)
+    if target in known:
+        raise ValueError(
+            f"the model has {target!r} already: start from one without it, or give the new "
+            "level another name"
+        )
     if base not in known:
         raise ValueError(f"unknown fidelity {base!r}: this model has {', '.join(known)}")
     potential = known[base][0]

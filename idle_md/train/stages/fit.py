@@ -7,7 +7,7 @@ from idle_md.run_folder import RunFolder
 from idle_md.train.config import TrainConfig
 from idle_md.train.fit.loop import fit
 from idle_md.train.stage import Stage
-from idle_md.train.stages.source import check_elements, check_fidelities, with_network_of
+from idle_md.train.stages.source import check_elements, with_network_of
 from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import build_task
 
@@ -33,7 +33,7 @@ class Fit(Stage):
         Raises
         ------
         ValueError
-            If a potential to go on with has other fidelities, or lacks an element.
+            If a potential to go on with lacks an element.
         """
         if potential is None:
             task = build_task(self.config)
@@ -41,5 +41,4 @@ class Fit(Stage):
         else:
             task = build_task(with_network_of(potential, self.config))
             check_elements(task.elements, potential)
-            check_fidelities(self.config.fidelities, potential)
         return fit(task, potential, self.folder, resume, console)

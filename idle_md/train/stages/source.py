@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from idle_md.elements import symbols
-from idle_md.nn import Potential, load_checkpoint
+from idle_md.nn import Potential, levels, load_checkpoint
+from idle_md.nn.checkpoint import Levels
 from idle_md.train.config import TrainConfig
 from idle_md.train.run import train_unless_finished
 from idle_md.train.stage import Stage
@@ -36,13 +37,36 @@ class Trained(Stage):
     ----------
     checkpoint
         Its file.
+    fidelities
+        Heads that it must have, in this order; None for those that it has. A model that ``adapt``
+        made has its target's alone: that of a level that it was adapted from starts as a copy of
+        it, with that level's reference energies.
     """
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, fidelities: Sequence[str] | None = None) -> None:
         self.checkpoint = checkpoint
+        self.fidelities = fidelities
 
     def run(self, potential: Potential | None, resume: bool, console: Console | None) -> Potential:
-        return load_checkpoint(self.checkpoint)[0]
+        found, about = load_checkpoint(self.checkpoint)
+        if self.fidelities is None:
+            return found
+        known = levels(found, about)
+        check_fidelities(self.fidelities, list(known))
+        return found if list(known) == found.fidelities else _with_heads(found, known)
+
+
+def _with_heads(potential: Potential, known: Levels) -> Potential:
+    """Return a potential with a head for each level that its checkpoint knows."""
+    whole = Potential(potential.backbone, list(known), potential.hidden)
+    whole.to_precision(potential.dtype)
+    target = potential.fidelities[-1]
+    for column, (fidelity, (model, _)) in enumerate(known.items()):
+        own = potential.alone(fidelity if fidelity in potential.fidelities else target, fidelity)
+        whole.heads.load_state_dict(own.heads.state_dict(), strict=False)
+        reference = model.reference_energies[:, model.column(fidelity)]
+        whole.reference_energies[: len(reference), column] = reference
+    return whole
 
 
 def with_network_of(source: Potential, config: TrainConfig) -> TrainConfig:
@@ -67,21 +91,21 @@ def check_elements(needed: Sequence[int], source: Potential) -> None:
         )
 
 
-def check_fidelities(needed: Sequence[str], source: Potential) -> None:
-    """Check that a trained model has heads of just these fidelities, in their order.
+def check_fidelities(needed: Sequence[str], known: Sequence[str]) -> None:
+    """Check that a trained model knows just these fidelities, in their order.
 
     Raises
     ------
     ValueError
         If it does not.
     """
-    if set(source.fidelities) != set(needed):
+    if set(known) != set(needed):
         raise ValueError(
-            f"the model to start from has heads of {', '.join(source.fidelities)}, but labels are "
+            f"the model to start from has heads of {', '.join(known)}, but labels are "
             f"given of {', '.join(needed)}: they must be the same"
         )
-    if source.fidelities != list(needed):
+    if list(known) != list(needed):
         raise ValueError(
-            f"the model to start from has the target {source.fidelities[-1]!r}, and the "
-            f"fidelities in the order {', '.join(source.fidelities)}: give labels in that order"
+            f"the model to start from has the target {known[-1]!r}, and the "
+            f"fidelities in the order {', '.join(known)}: give labels in that order"
         )

@@ -1,197 +1,266 @@
-"""A new fidelity in closed form: the correction, its distillation, its variance, misuse."""
+"""A new fidelity in closed form, what learns it, how sure it is, and misuse."""
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from idle_md.data import GeometryTensors, Store
+from idle_md.data import Labels, Store
 from idle_md.deploy import export_checkpoint, load
-from idle_md.nn import load_checkpoint
+from idle_md.nn import levels, load_checkpoint
 from idle_md.train import adapt_config, parse_config, predictive_std, train
-from idle_md.train.closed_form.correction import Correction, element_counts, fit_correction
-from idle_md.train.errors import errors_of_file
-from idle_md.train.prediction import potential_predictor, predict_all
-from idle_md.train.stages.closed_form import with_new_head
+from idle_md.train.closed_form.adaptation import Adaptation, deviations
+from idle_md.train.closed_form.teacher import known_level, teacher_labels
+from idle_md.train.errors import errors_of_file, errors_of_potential
+from idle_md.train.fit.callbacks import read_log
+
+Settings = dict[str, Any]
+BOTH = {"gfn2": ["energy", "forces"], "wb97x": ["energy", "forces"]}
 
 
-def adapted(settings: dict[str, Any], pretrained: Path, **changes: Any) -> dict[str, Any]:
-    method = {"name": "adapt", "source": "gfn2", "checkpoint": str(pretrained), "steps": 300}
-    return {**settings, "method": method, **changes}
+def adapted(settings: Settings, pretrained: Path, **changes: Any) -> Settings:
+    student = {"budget": {"steps": 60, "validate_every": 20}, "learning_rate": 5e-3}
+    method = {"name": "adapt", "source": "gfn2", "checkpoint": str(pretrained), "student": student}
+    return {**settings, "labels": BOTH, "method": method, **changes}
+
+
+@pytest.fixture(scope="module")
+def run(
+    make_settings: Callable[[Path], Settings],
+    pretrained: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    settings = make_settings(tmp_path_factory.mktemp("adapted") / "run")
+    return train(parse_config(adapted(settings, pretrained)))
 
 
 @pytest.fixture
-def fitted(
-    small_store: Path, pretrained: Path
-) -> tuple[Correction, GeometryTensors, np.ndarray, np.ndarray]:
-    store = Store.read(small_store)
-    labelled = np.flatnonzero(store.has_energy("wb97x") & (store.role == "train"))[:30]
-    high, low = store.labels_of("wb97x").energy, store.labels_of("gfn2").energy
-    differences = (high - low)[labelled]
-    potential, _ = load_checkpoint(pretrained)
-    tensors = GeometryTensors(store, potential.backbone.cutoff, store.fidelities, torch.float64)
-    correction = fit_correction(potential, "gfn2", tensors, labelled, differences)
-    return correction, tensors, labelled, differences
+def store(small_store: Path) -> Store:
+    return Store.read(small_store)
 
 
-def corrections(correction: Correction, tensors: GeometryTensors, indices: np.ndarray):
-    batch = tensors.batch(indices)
-    with torch.no_grad():
-        _, added = correction.atomic(batch, batch.edge_vectors)
-    added = added + correction.constants[batch.species]
-    return torch.zeros(batch.n_graphs).double().index_add(0, batch.graph_index, added)
+def part(store: Store, role: str) -> Store:
+    return store.select(np.flatnonzero((store.role == role) & store.has_energy("wb97x")))
 
 
-def test_correction_is_the_gaussian_process(fitted) -> None:
-    correction, tensors, labelled, differences = fitted
-    process = correction.process
-    found = corrections(correction, tensors, labelled)
-    # K alpha + mean = targets - noise alpha, whatever the kernel
-    expected = torch.from_numpy(differences) - process.noise * process.alpha
-    torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
-    assert float(process.leave_one_out.abs().mean()) < differences.std()
+def metrics_of(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    return content
 
 
-def test_variance_is_noise_where_labelled_and_more_elsewhere(fitted) -> None:
-    correction, tensors, labelled, _ = fitted
-    others = np.setdiff1d(np.arange(60), labelled)
-    near = correction.variance(tensors, labelled)
-    far = correction.variance(tensors, others)
-    assert (near >= correction.process.noise).all()
-    assert float(near.mean()) < 3 * correction.process.noise + 1e-6
-    assert float(far.mean()) > float(near.mean())
-
-
-def test_element_counts(fitted) -> None:
-    correction, tensors, labelled, _ = fitted
-    potential = correction._tangent.potential
-    counts = element_counts(tensors.batch(labelled), potential.backbone.elements)
-    assert counts.sum(1).tolist() == tensors.offsets.diff()[labelled].tolist()
-
-
-def test_run_gives_an_ordinary_checkpoint(
-    settings: dict[str, Any], pretrained: Path, tmp_path: Path
+def test_student_is_an_ordinary_model_of_the_target(
+    run: Path, pretrained: Path, small_store: Path, tmp_path: Path
 ) -> None:
-    run = train(parse_config(adapted(settings, pretrained)))
-    metrics = json.loads((run / "metrics.json").read_text())
     potential, about = load_checkpoint(run / "best.ckpt")
-    assert potential.fidelities == ["gfn2", "wb97x"]
-    source, _ = load_checkpoint(pretrained)
-    for name, parameter in source.backbone.state_dict().items():
-        assert torch.equal(parameter, potential.backbone.state_dict()[name])
-    store = Store.read(settings["data"]["store"])
-    tensors = GeometryTensors(store, source.backbone.cutoff, ["gfn2"])
-    before = predict_all(potential_predictor(source, "gfn2"), tensors)[0]
-    after = predict_all(potential_predictor(potential, "gfn2"), tensors)[0]
-    np.testing.assert_array_equal(before, after)
-    assert about["label_counts"]["wb97x"]["train"]["energy"] == 18
-    found = errors_of_file(run / "best.ckpt", settings["data"]["store"])
-    assert found["test"]["wb97x"] == pytest.approx(metrics["test"]["wb97x"])
-    export_checkpoint(run / "best.ckpt", None, tmp_path / "model.pt")
+    assert potential.fidelities == ["wb97x"]
+    assert about["label_counts"]["wb97x"]["train"]["forces"] > 0
+    found = errors_of_file(run / "best.ckpt", small_store)
+    metrics = metrics_of(run)
+    for name in ("gfn2", "wb97x"):
+        assert found["test"][name] == pytest.approx(metrics["test"][name])
+    export_checkpoint(run, None, tmp_path / "model.pt")
     assert load(tmp_path / "model.pt").metadata.fidelity == "wb97x"
 
 
-def test_head_reproduces_the_process(settings: dict[str, Any], pretrained: Path) -> None:
-    run = train(parse_config(adapted(settings, pretrained)))
-    potential, about = load_checkpoint(run / "best.ckpt")
-    made = about["adaptation"]
-    store = Store.read(settings["data"]["store"])
+def test_all_target_labels_are_fitted_whatever_split_they_are_in(run: Path) -> None:
+    adaptation = Adaptation.of(load_checkpoint(run / "best.ckpt")[1])
+    assert np.isfinite(adaptation.differences.energies).sum() == 20
+    counts = metrics_of(run)["label_counts"]["wb97x"]
+    assert counts["train"]["energy"] + counts["validation"]["energy"] == 20
+    assert counts["validation"]["energy"] > 0
+
+
+def test_levels_before_are_kept_and_exportable(
+    run: Path, pretrained: Path, store: Store, tmp_path: Path
+) -> None:
+    known = levels(*load_checkpoint(run / "best.ckpt"))
+    assert list(known) == ["gfn2", "wb97x"]
     source, _ = load_checkpoint(pretrained)
-    tensors = GeometryTensors(store, source.backbone.cutoff, ["gfn2"], torch.float64)
-    chosen = np.flatnonzero(store.role == "test")
-    single = GeometryTensors(store, source.backbone.cutoff, ["gfn2"])
-    low = predict_all(potential_predictor(source, "gfn2"), single, torch.from_numpy(chosen))[0]
-    high = predict_all(potential_predictor(potential, "wb97x"), single, torch.from_numpy(chosen))[0]
-    labelled_count = len(made["differences"])
-    assert labelled_count == 20  # validation labels are fitted too
-    store_of = {name: array.numpy() for name, array in made["geometries"].items()}
-    positions = store_of["positions"]
-    rows = [
-        g
-        for g in range(store.n_geometries)
-        if any(
-            np.array_equal(store.positions[store.offsets[g] : store.offsets[g + 1]], positions[a:b])
-            for a, b in zip(store_of["offsets"][:-1], store_of["offsets"][1:], strict=True)
-            if b - a == store.n_atoms[g]
-        )
-    ]
-    differences = made["differences"].numpy()
-    correction = fit_correction(source, "gfn2", tensors, np.array(rows), differences)
-    wanted = corrections(correction, tensors, chosen).numpy()
-    error = np.abs(high - low - wanted)
-    assert error.mean() < 0.1 * np.abs(wanted - wanted.mean()).mean() + 0.01
+    for name, parameter in source.state_dict().items():
+        assert torch.equal(parameter, known["gfn2"][0].state_dict()[name])
+    export_checkpoint(run, "gfn2", tmp_path / "low.pt")
+    export_checkpoint(pretrained, "gfn2", tmp_path / "source.pt")
+    atoms = store.atoms(0)
+    found, expected = (
+        load(tmp_path / name).evaluate(atoms.numbers, atoms.positions, None, False)
+        for name in ("low.pt", "source.pt")
+    )
+    assert float(found[0]) == float(expected[0])
 
 
-def test_predictive_std(settings: dict[str, Any], pretrained: Path) -> None:
-    run = train(parse_config(adapted(settings, pretrained)))
-    store = Store.read(settings["data"]["store"])
-    test = store.select(np.flatnonzero(store.role == "test"))
+def test_student_learns_the_teacher_and_the_teacher_the_labels(
+    run: Path, pretrained: Path, store: Store
+) -> None:
+    test = part(store, "test")
+    potential, about = load_checkpoint(run / "best.ckpt")
+    adaptation = Adaptation.of(about)
+    known = known_level(test, adaptation.base, test.labels_of("gfn2"))
+    energies, forces = teacher_labels(known, adaptation.correction(), 4.0)
+    true, key = test.labels_of("wb97x"), "force_mae_mev_per_angstrom"
+    of_teacher = 1e3 * np.abs(forces - true.forces).mean()
+    assert metrics_of(run)["closed_form"]["test"]["live"][key] == pytest.approx(of_teacher)
+    low = test.labels_of("gfn2")
+    assert of_teacher < 0.6 * 1e3 * np.abs(low.forces - true.forces).mean()
+    assert np.abs(energies - true.energy).mean() < 0.05
+    taught = Store(**{**vars(test), "labels": {"wb97x": Labels(energies, forces)}})
+    missed = errors_of_potential(potential, taught, "wb97x")[0][key]
+    source, _ = load_checkpoint(pretrained)
+    of_base = errors_of_potential(source, test, "gfn2")[0][key]
+    assert missed is not None
+    assert of_base is not None
+    assert missed < 1.2 * of_base
+
+
+def test_forces_make_forces_better(run: Path, settings: Settings, pretrained: Path) -> None:
+    labels = {"gfn2": ["energy", "forces"], "wb97x": ["energy"]}
+    alone = metrics_of(train(parse_config(adapted(settings, pretrained, labels=labels))))
+    key = "force_mae_mev_per_angstrom"
+    found, without = (m["closed_form"]["test"]["live"][key] for m in (metrics_of(run), alone))
+    assert found < 0.8 * without
+    assert alone["label_counts"]["wb97x"]["train"]["forces"] == 0
+
+
+def test_forces_alone(settings: Settings, pretrained: Path, run: Path) -> None:
+    labels = {"gfn2": ["energy", "forces"], "wb97x": ["forces"]}
+    alone = metrics_of(train(parse_config(adapted(settings, pretrained, labels=labels))))
+    key = "force_mae_mev_per_angstrom"
+    expected = metrics_of(run)["closed_form"]["test"]["live"][key]
+    assert alone["closed_form"]["test"]["live"][key] < 1.2 * expected
+
+
+def test_differences_to_the_model_where_the_base_is_not_labelled(
+    settings: Settings, pretrained: Path, run: Path
+) -> None:
+    labels = {"wb97x": ["energy", "forces"]}
+    found = metrics_of(train(parse_config(adapted(settings, pretrained, labels=labels))))
+    assert set(found["test"]) == {"wb97x"}
+    key, paired = "energy_mae_mev", metrics_of(run)
+    assert found["test"]["wb97x"][key] != paired["test"]["wb97x"][key]
+    assert found["test"]["wb97x"][key] < 2.0 * paired["test"]["wb97x"][key] + 10.0
+
+
+def test_predictive_std(run: Path, pretrained: Path, store: Store) -> None:
+    test = part(store, "test")
     std = predictive_std(run / "best.ckpt", test)
-    assert std.shape == (test.n_geometries,)
-    written = json.loads((run / "metrics.json").read_text())["uncertainty"]
-    assert written["test"]["mean_std_mev"] == pytest.approx(1e3 * std.mean())
-    assert 0.3 < written["test"]["share_within_one_std"] <= 1.0
-    assert written["ood"]["n_energies"] == 0
+    assert std.energies.shape == (test.n_geometries,)
+    assert std.forces.shape == test.positions.shape
+    written = metrics_of(run)["uncertainty"]["test"]
+    assert written["energies"]["mean_std_mev"] == pytest.approx(1e3 * std.energies.mean())
+    assert written["forces"]["mean_std_mev"] == pytest.approx(1e3 * std.forces.mean())
+    assert written["forces"]["n"] == 3 * len(test.numbers)
+    assert 0.4 < written["energies"]["share_within_one_std"] <= 1.0
+    assert 0.4 < written["forces"]["share_within_one_std"] < 0.95
     with pytest.raises(ValueError, match=r"not made by `adapt`.*`ensemble`"):
         predictive_std(pretrained, test)
 
 
-def test_differences_to_the_model_where_the_base_is_not_labelled(
-    settings: dict[str, Any], pretrained: Path
+def test_closed_form_is_surer_where_there_are_labels(run: Path) -> None:
+    adaptation = Adaptation.of(load_checkpoint(run / "best.ckpt")[1])
+    assert min(adaptation.missed) > 0
+    teacher, known = replace(adaptation, missed=(0.0, 0.0)), adaptation.differences.store
+    stretched = Store(**{**vars(known), "positions": 1.15 * known.positions})
+    posterior = teacher.posterior()
+    near, far = (deviations(teacher, posterior, each) for each in (known, stretched))
+    assert near.energies.mean() < 0.5 * far.energies.mean()
+    assert near.forces.mean() < 0.8 * far.forces.mean()
+
+
+def test_chain_of_levels(run: Path, settings: Settings) -> None:
+    student = {"budget": {"steps": 20, "validate_every": 10}}
+    method = {
+        "name": "adapt",
+        "source": "wb97x",
+        "checkpoint": str(run / "best.ckpt"),
+        "student": student,
+    }
+    changes = {
+        "target": "ccsdt",
+        "labels": {"wb97x": ["energy", "forces"], "ccsdt": ["energy"]},
+        "data": {**settings["data"], "budgets": {}},
+        "method": method,
+    }
+    chain = train(parse_config({**settings, **changes}))
+    known = levels(*load_checkpoint(chain / "best.ckpt"))
+    assert list(known) == ["gfn2", "wb97x", "ccsdt"]
+    before = load_checkpoint(run / "best.ckpt")[0]
+    for name, parameter in known["wb97x"][0].state_dict().items():
+        assert torch.equal(parameter, before.state_dict()[name])
+    assert set(metrics_of(chain)["test"]) == {"wb97x", "ccsdt"}
+
+
+def test_killed_and_resumed_adaptation_ends_with_the_same_student(
+    run: Path, settings: Settings, pretrained: Path, tmp_path: Path
 ) -> None:
-    config = adapted(settings, pretrained, labels={"wb97x": ["energy"]})
-    metrics = json.loads((train(parse_config(config)) / "metrics.json").read_text())
-    assert set(metrics["test"]) == {"wb97x"}
-    labelled = adapted(settings, pretrained, out=settings["out"] + "-labelled")
-    paired = json.loads((train(parse_config(labelled)) / "metrics.json").read_text())
-    key = "energy_mae_mev"
-    assert metrics["test"]["wb97x"][key] != paired["test"]["wb97x"][key]
-    assert metrics["test"]["wb97x"][key] < 2.0 * paired["test"]["wb97x"][key]
+    out = tmp_path / "killed"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(adapted(settings, pretrained)))
+    command = [sys.executable, "-m", "idle_md", "train", str(tmp_path / "config.yaml")]
+    command.append(f"out={out}")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while not read_log(out / "log.csv"):
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    before = (out / "closed_form.ckpt").read_bytes()
+    assert not (out / "metrics.json").exists()
+    train(parse_config(adapted(settings, pretrained, out=str(out))), resume=True)
+    assert (out / "closed_form.ckpt").read_bytes() == before
+    found, expected = (metrics_of(each)["test"]["wb97x"] for each in (out, run))
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_student_of_another_size(settings: Settings, pretrained: Path) -> None:
+    changes = adapted(settings, pretrained)
+    changes["method"]["student"]["features"] = 24
+    found = train(parse_config(changes))
+    potential, _ = load_checkpoint(found / "best.ckpt")
+    assert potential.backbone.config.features == 24
+    assert load_checkpoint(pretrained)[0].backbone.config.features == 16
 
 
 def test_adapt_config_of_the_command(small_store: Path, pretrained: Path, tmp_path: Path) -> None:
     config = adapt_config(pretrained, str(small_store), "wb97x", tmp_path / "new", labels=16)
-    assert config.labels == {"gfn2": ["energy"], "wb97x": ["energy"]}
+    assert config.labels == BOTH
     assert config.data.split.validation == 0.3  # that of the checkpoint's training
-    run = train(config)
-    assert len(load_checkpoint(run / "best.ckpt")[1]["adaptation"]["differences"]) == 16
 
 
 def test_joint_training_starts_from_an_adapted_model(
-    settings: dict[str, Any], pretrained: Path
+    run: Path, settings: Settings, pretrained: Path
 ) -> None:
-    closed = train(parse_config(adapted(settings, pretrained)))
-    method = {"name": "idle", "head": "independent", "start": str(closed / "best.ckpt")}
+    method = {"name": "idle", "head": "independent", "start": str(run / "best.ckpt")}
     short = {"steps": 2, "validate_every": 1}
     still = {**settings["optimizer"], "learning_rate": 1e-12}
     changes = {"method": method, "budget": short, "optimizer": still}
-    run = train(parse_config({**settings, **changes, "out": settings["out"] + "-joint"}))
-    before = json.loads((closed / "metrics.json").read_text())["test"]["wb97x"]
-    after = json.loads((run / "metrics.json").read_text())["test"]["wb97x"]
+    joint = train(parse_config({**settings, **changes}))
+    before, after = (metrics_of(each)["test"]["wb97x"] for each in (run, joint))
     for key in ("energy_mae_mev", "force_mae_mev_per_angstrom"):
         assert after[key] == pytest.approx(before[key], rel=1e-3)
+    assert load_checkpoint(joint / "best.ckpt")[0].fidelities == ["gfn2", "wb97x"]
     others = {**method, "start": str(pretrained)}
     with pytest.raises(ValueError, match="heads of gfn2, but labels are given of gfn2, wb97x"):
         train(parse_config({**settings, "method": others, "out": settings["out"] + "-other"}))
 
 
-def test_misuse(settings: dict[str, Any], pretrained: Path) -> None:
-    source, _ = load_checkpoint(pretrained)
-    with pytest.raises(ValueError, match="has 'gfn2' already"):
-        with_new_head(source, "gfn2", "gfn2")
-    with pytest.raises(ValueError, match="unknown fidelity 'pm6'"):
-        with_new_head(source, "pm6", "wb97x")
-    source.reference_energies[:] = torch.nan
-    with pytest.raises(ValueError, match="forces of 'gfn2' alone"):
-        with_new_head(source, "gfn2", "wb97x")
-    forces = {"gfn2": ["energy"], "wb97x": ["energy", "forces"]}
-    with pytest.raises(ValueError, match=r"fitted to energies alone.*`wb97x: \[energy\]`"):
-        parse_config(adapted(settings, pretrained, labels=forces))
-    with pytest.raises(ValueError, match="adapt has none"):
-        parse_config(adapted(settings, pretrained, diagnose=2))
+def test_misuse(settings: Settings, pretrained: Path) -> None:
+    def refuses(message: str, **changes: Any) -> None:
+        with pytest.raises(ValueError, match=message):
+            train(parse_config(adapted(settings, pretrained, **changes)))
+
+    method = adapted(settings, pretrained)["method"]
+    data = {**settings["data"], "budgets": {}}
+    refuses("unknown fidelity 'pm6'", method={**method, "source": "pm6"})
+    same = {"target": "gfn2", "labels": {"gfn2": ["energy"]}, "data": data}
+    refuses("has 'gfn2' already", out=settings["out"] + "-same", **same)
+    refuses("adapt has none", diagnose=2, out=settings["out"] + "-diagnosed")
+    energies = {"gfn2": ["energy", "forces"], "wb97x": ["energy"]}
     few = {**settings["data"], "budgets": {"wb97x": 3}}
-    with pytest.raises(ValueError, match="3 labels are too few"):
-        train(parse_config(adapted(settings, pretrained, data=few)))
+    refuses("3 labels are too few", labels=energies, data=few, out=settings["out"] + "-few")

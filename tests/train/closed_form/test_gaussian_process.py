@@ -1,94 +1,165 @@
-"""The closed-form regression against brute force."""
+"""The closed-form regression against one that is written out in full."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from idle_md.train.closed_form.gaussian_process import GaussianProcess, regress
+from idle_md.train.closed_form.gaussian_process import (
+    BLOCK,
+    Hyperparameters,
+    gram,
+    most_probable,
+    regress,
+)
 
-N = 14
+N, SLOPES = 14, 9
 
 
-def problem(seed: int = 0) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Two kernels of mean variance one, counts of two elements, targets."""
+def problem(n: int = N, width: int = 6, seed: int = 0) -> tuple[Tensor, ...]:
+    """Features of two kinds, counts of two elements that energies alone have, noise, targets."""
     generator = torch.Generator().manual_seed(seed)
-    features = [torch.randn(N, width, generator=generator).double() for width in (3, 6)]
-    kernels = [x @ x.T / (x @ x.T).diagonal().mean() for x in features]
-    mean = torch.randint(1, 5, (N, 2), generator=generator).double()
-    noise = 0.1 * torch.randn(N, generator=generator).double()
-    targets = mean @ torch.tensor([3.0, -2.0]).double() + features[0].sum(1) + noise
-    return kernels, mean, targets
+    features = torch.randn(n, width, generator=generator, dtype=torch.float64)
+    mean = torch.randint(1, 5, (n, 2), generator=generator).double()
+    is_slope = torch.arange(n) % 3 == 2
+    mean[is_slope] = 0.0
+    noise = 0.01 + 0.02 * torch.rand(n, generator=generator, dtype=torch.float64)
+    weights = torch.randn(width, generator=generator, dtype=torch.float64)
+    targets = features @ weights + mean @ torch.tensor([3.0, -2.0]).double()
+    targets = targets + noise.sqrt() * torch.randn(n, generator=generator, dtype=torch.float64)
+    return features, mean, noise, targets, is_slope
 
 
-def covariance(found: GaussianProcess, kernels: list[Tensor]) -> Tensor:
-    weighted = [v * k for v, k in zip(found.variances, kernels, strict=True)]
-    return torch.stack(weighted).sum(0)
+def kriging(features, mean, noise, targets, known):
+    """Mean and covariance of all points by the linear system of universal kriging, in numpy."""
+    x, h, s, y = (np.asarray(each) for each in (features, mean, noise, targets))
+    kernel, m = x @ x.T, h.shape[1]
+    covariance = kernel[known][:, known] + np.diag(s[known])
+    system = np.block([[covariance, h[known]], [h[known].T, np.zeros((m, m))]])
+    right = np.vstack([kernel[known], h.T])
+    solved = np.linalg.solve(system, right)
+    return solved[:-m].T @ y[known], kernel - right.T @ solved
 
 
-def brute_force(kernel: Tensor, noise: float, mean: Tensor, targets: Tensor, known: Tensor):
-    """Mean and variance of all points by a Gaussian process with a very wide prior on the mean."""
-    wide = kernel + 1e3 * mean @ mean.T
-    inverse = torch.linalg.inv(wide[known][:, known] + noise * torch.eye(int(known.sum())))
-    cross = wide[:, known]
-    variance = wide.diagonal() - (cross @ inverse * cross).sum(1)
-    return cross @ inverse @ targets[known], variance
+@pytest.mark.parametrize("width", [6, 40], ids=["fewer weights", "fewer targets"])
+def test_prediction_and_covariance(width: int) -> None:
+    features, mean, noise, targets, _ = problem(width=width)
+    known = np.arange(N) < N - 3
+    found = regress(features[known], mean[known], noise[known], targets[known])
+    expected, covariance = kriging(features, mean, noise, targets, known)
+    predicted = features @ found.weights + mean @ found.coefficients
+    np.testing.assert_allclose(predicted, expected, atol=1e-8)
+    ours = found.covariance(features, mean)
+    np.testing.assert_allclose(ours, covariance, atol=1e-8)
 
 
-def test_leave_one_out_is_what_leaving_one_out_gives() -> None:
-    kernels, mean, targets = problem()
-    found = regress(kernels, mean, targets)
-    kernel = covariance(found, kernels)
-    for left in range(N):
-        known = torch.arange(N) != left
-        predicted, _ = brute_force(kernel, found.noise, mean, targets, known)
-        expected = float(targets[left] - predicted[left])
-        assert float(found.leave_one_out[left]) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+@pytest.mark.parametrize("width", [6, 40])
+def test_left_out_is_what_leaving_out_gives(width: int) -> None:
+    features, mean, noise, targets, _ = problem(width=width)
+    found = regress(features, mean, noise, targets)
+    for rows in (slice(0, 3), slice(5, 6), slice(11, 14)):
+        known = np.ones(N, bool)
+        known[rows] = False
+        predicted, covariance = kriging(features, mean, noise, targets, known)
+        errors, ours = found.left_out(rows)
+        left = targets[rows].numpy() - predicted[rows]
+        np.testing.assert_allclose(errors.numpy(), left, atol=1e-8)
+        noisy = covariance[rows, rows] + np.diag(noise[rows])
+        np.testing.assert_allclose(ours, noisy, atol=1e-8)
 
 
-def test_prediction_and_variance_at_new_points() -> None:
-    kernels, mean, targets = problem()
-    known = torch.arange(N) < N - 3
-    found = regress([k[known][:, known] for k in kernels], mean[known], targets[known])
-    kernel = covariance(found, kernels)
-    expected, variance = brute_force(kernel, found.noise, mean, targets, known)
-    cross = kernel[:, known]
-    predicted = cross @ found.alpha + mean @ found.coefficients
-    torch.testing.assert_close(predicted, expected, atol=1e-2, rtol=0)
-    ours = found.variance(cross, kernel.diagonal(), mean)
-    torch.testing.assert_close(ours, variance, atol=1e-3, rtol=2e-2)
-    assert (ours[-3:] > ours[:-3].max()).all()
-
-
-def test_hyperparameters_tell_signal_from_noise() -> None:
-    kernels, mean, targets = problem()
-    found = regress(kernels, mean, targets)
-    assert found.variances[0] > 10 * found.variances[1]  # only the first kernel made the targets
-    assert 0.03 < math.sqrt(found.noise) < 0.3  # 0.1
+def test_both_ways_of_solving_agree() -> None:
+    features, mean, noise, targets, _ = problem(n=30, width=12)
+    longer = torch.cat([features, torch.zeros(30, 30).double()], dim=1)
+    few, many = (regress(x, mean, noise, targets) for x in (features, longer))
+    torch.testing.assert_close(few.weights, many.weights[:12])
+    torch.testing.assert_close(few.coefficients, many.coefficients)
+    torch.testing.assert_close(few.covariance(features, mean), many.covariance(longer, mean))
 
 
 def test_dependent_columns_get_the_least_norm() -> None:
-    kernels, mean, targets = problem()
+    features, mean, noise, targets, _ = problem(width=40)
     doubled = torch.cat([mean, mean[:, :1]], dim=1)
-    found = regress(kernels, doubled, targets)
-    alone = regress(kernels, mean, targets)
-    torch.testing.assert_close(found.leave_one_out, alone.leave_one_out)
-    first, second, third = found.coefficients.tolist()
+    first, second, third = regress(features, doubled, noise, targets).coefficients.tolist()
+    alone = regress(features, mean, noise, targets).coefficients.tolist()
     assert first == pytest.approx(third)
-    assert first + third == pytest.approx(float(alone.coefficients[0]))
-    assert second == pytest.approx(float(alone.coefficients[1]))
+    assert [first + third, second] == pytest.approx(alone)
 
 
-def test_target_that_decides_alone_on_a_column_has_no_leave_one_out_error() -> None:
-    kernels, mean, targets = problem()
+@pytest.mark.parametrize("width", [6, 40])
+def test_targets_that_decide_alone_on_a_column_cannot_be_left_out(width: int) -> None:
+    features, mean, noise, targets, _ = problem(width=width)
     alone = torch.zeros(N, 1).double()
     alone[4] = 1.0
-    left_out = regress(kernels, torch.cat([mean, alone], dim=1), targets).leave_one_out
-    assert torch.isnan(left_out).tolist() == [k == 4 for k in range(N)]
+    found = regress(features, torch.cat([mean, alone], dim=1), noise, targets)
+    unknown = [bool(found.left_out(slice(k, k + 1))[0].isnan().all()) for k in range(N)]
+    assert unknown == [k == 4 for k in range(N)]
+
+
+def test_gram_of_many_rows() -> None:
+    rows = torch.randn(2 * BLOCK + 7, 3)
+    torch.testing.assert_close(gram(rows), (rows @ rows.T).double())
+
+
+def evidence(kernels: Tensor, targets: Tensor, found: Hyperparameters, is_slope: Tensor) -> float:
+    covariance = torch.einsum("k,knm->nm", found.variances, kernels)
+    covariance = covariance + torch.diag(found.noise[is_slope.long()])
+    normal = torch.distributions.MultivariateNormal(torch.zeros(len(targets)).double(), covariance)
+    return float(normal.log_prob(targets))
+
+
+def kernels_of(features: Tensor, *widths: int) -> Tensor:
+    parts = features.split(widths, dim=1)
+    kernels = torch.stack([part @ part.T for part in parts])
+    return kernels / kernels.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+
+
+def test_hyperparameters_have_the_highest_evidence() -> None:
+    features, _, _, _, _ = problem(n=40, width=9)
+    generator = torch.Generator().manual_seed(7)
+    targets = features[:, :3].sum(1)
+    targets = targets + 0.1 * torch.randn(40, generator=generator, dtype=torch.float64)
+    kernels, energies = kernels_of(features, 3, 6), torch.zeros(40, dtype=torch.bool)
+    nothing, zeros = torch.zeros(40, 1).double(), torch.zeros(40).double()
+    found = most_probable(kernels, nothing, targets, energies, zeros)
+    assert found.variances[0] > 10 * found.variances[1]  # only the first kernel made the targets
+    assert 0.05 < math.sqrt(float(found.noise[0])) < 0.2
+    best = evidence(kernels, targets, found, energies)
+    for factor in (0.5, 2.0):
+        noise = Hyperparameters(found.variances, factor * found.noise)
+        assert evidence(kernels, targets, noise, energies) < best
+        variances = found.variances * torch.tensor([factor, 1.0])
+        other = Hyperparameters(variances, found.noise)
+        assert evidence(kernels, targets, other, energies) < best
+
+
+def test_noise_of_energies_is_that_of_energies_alone() -> None:
+    features, mean, _, targets, is_slope = problem(n=60, width=9)
+    kernels, zeros = kernels_of(features, 3, 6), torch.zeros(60).double()
+    both = most_probable(kernels, mean, targets, is_slope, zeros)
+    some = (~is_slope).nonzero()[:, 0]
+    block = kernels[:, some][:, :, some]
+    alone = most_probable(block, mean[some], targets[some], is_slope[some], zeros[some])
+    assert float(both.noise[0]) == pytest.approx(float(alone.noise[0]))
+    assert float(both.noise[1]) > 0
+    assert float(alone.noise[1]) == 0
+
+
+def test_known_noise_is_not_found_again() -> None:
+    features, mean, _, targets, is_slope = problem(n=60, width=9)
+    kernels = kernels_of(features, 3, 6)
+    without, within = (
+        most_probable(kernels, mean, targets, is_slope, torch.full((60,), known).double())
+        for known in (0.0, 0.01)
+    )
+    assert (within.noise < without.noise).all()
 
 
 def test_too_few_labels() -> None:
-    kernels, mean, targets = problem()
+    features, mean, _, targets, _ = problem()
+    kernels, no = kernels_of(features, 3, 3), torch.zeros(3, dtype=torch.bool)
+    mean = torch.tensor([[1.0, 2.0], [2.0, 1.0], [3.0, 1.0]]).double()
     with pytest.raises(ValueError, match=r"3 labels are too few for 2 elements.*give 4 or more"):
-        regress([k[:3, :3] for k in kernels], mean[:3], targets[:3])
+        most_probable(kernels[:, :3, :3], mean, targets[:3], no, torch.zeros(3).double())

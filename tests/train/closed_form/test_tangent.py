@@ -1,0 +1,124 @@
+"""Features of a model's energy and of its derivatives, against finite differences."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from idle_md.data import Batch
+from idle_md.nn import Potential
+from idle_md.nn.parameter_groups import SCALE_SHIFT, parameter_groups
+from idle_md.train.closed_form.tangent import Tangent, atomic_energies
+
+BACKBONES = ["painn", "hipnn", "gmnn", "toy"]
+SPECIES = torch.tensor([8, 1, 1, 6, 1])
+N = len(SPECIES)
+pytestmark = pytest.mark.usefixtures("toy_backbone")
+
+
+def molecule(positions: Tensor) -> Batch:
+    pairs = [(i, j) for i in range(N) for j in range(N) if i != j]
+    edges = torch.tensor(pairs).T
+    return Batch(
+        species=SPECIES,
+        positions=positions,
+        edge_index=edges,
+        shifts=torch.zeros(edges.shape[1], 3, dtype=torch.float64),
+        graph_index=torch.zeros(N, dtype=torch.int64),
+        n_graphs=1,
+        energies=torch.empty(1, 0),
+        forces=torch.empty(N, 0, 3),
+    )
+
+
+@pytest.fixture
+def positions() -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    grid = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.4], [1, 0, 1.4]]).double()
+    return grid + 0.1 * torch.randn(N, 3, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture(params=BACKBONES)
+def potential(request, make_potential) -> Potential:
+    return make_potential(name=request.param).alone("high")
+
+
+def energy(potential: Potential, positions: Tensor) -> Tensor:
+    batch = molecule(positions)
+    return atomic_energies(potential, batch, batch.edge_vectors).sum()
+
+
+def directions(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_features_are_derivatives_by_parameters(potential: Potential, positions: Tensor) -> None:
+    tangent = Tangent(potential)
+    features = tangent.features(molecule(positions))
+    assert features.shape == (1, tangent.n_columns)
+    step = 1e-5
+    groups = parameter_groups(potential)
+    for name, columns in tangent.columns.items():
+        direction = directions(1, columns.stop - columns.start)
+        energies = []
+        for sign in (1, -1):
+            start = 0
+            for parameter in groups[name]:
+                part = direction[start : start + parameter.numel()].view_as(parameter)
+                parameter.data += sign * step * part
+                start += parameter.numel()
+            energies.append(float(energy(potential, positions).detach()))
+            start = 0
+            for parameter in groups[name]:
+                part = direction[start : start + parameter.numel()].view_as(parameter)
+                parameter.data -= sign * step * part
+                start += parameter.numel()
+        slope = (energies[0] - energies[1]) / (2 * step)
+        assert float(features[0, columns] @ direction) == pytest.approx(slope, rel=1e-6, abs=1e-8)
+
+
+def test_features_of_derivatives_are_derivatives_of_features(
+    potential: Potential, positions: Tensor
+) -> None:
+    tangent, moves, step = Tangent(potential), directions(2, 70, N, 3), 1e-5
+    features = tangent.features(molecule(positions), moves)  # 70: more than one part
+    assert features.shape == (71, tangent.n_columns)
+    for number in (0, 1, 69):
+        ends = [
+            tangent.features(molecule(positions + sign * step * moves[number]))[0]
+            for sign in (1, -1)
+        ]
+        expected = (ends[0] - ends[1]) / (2 * step)
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(features[1 + number], expected, rtol=0, atol=1e-6 * scale)
+
+
+def test_slope_is_linear_in_the_features(potential: Potential, positions: Tensor) -> None:
+    tangent = Tangent(potential)
+    direction = directions(4, tangent.n_columns)
+    direction /= direction.norm()
+    moves = torch.eye(3 * N, dtype=torch.float64).view(-1, N, 3)
+    features = tangent.features(molecule(positions), moves)
+    energies, forces = tangent.along(direction)(molecule(positions))
+    expected = features @ direction
+    size = float(expected.detach().abs().max())
+    torch.testing.assert_close(energies, expected[:1], rtol=0, atol=1e-3 * size)
+    torch.testing.assert_close(forces.ravel(), -expected[1:], rtol=0, atol=1e-3 * size)
+
+
+def test_constants_and_other_heads_are_no_features(make_potential) -> None:
+    both = make_potential()
+    tangent = Tangent(both.alone("high"))
+    sizes = {n: sum(p.numel() for p in g) for n, g in parameter_groups(both).items()}
+    assert SCALE_SHIFT not in tangent.columns
+    found = {name: c.stop - c.start for name, c in tangent.columns.items()}
+    assert found["embedding"] == sizes["embedding"]
+    assert found["readout"] < sizes["readout"]
+
+
+def test_model_is_not_changed(potential: Potential, positions: Tensor) -> None:
+    before = {name: value.clone() for name, value in potential.state_dict().items()}
+    tangent = Tangent(potential)
+    tangent.features(molecule(positions))
+    tangent.along(directions(4, tangent.n_columns))(molecule(positions))
+    for name, value in potential.state_dict().items():
+        assert torch.equal(value, before[name])

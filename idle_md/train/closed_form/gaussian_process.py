@@ -15,6 +15,7 @@ from torch import Tensor
 LOOSE_PRIOR = 0.01  # on the logarithms of the hyperparameters, so that none of them runs away
 STEPS = 100
 SMALLEST_VARIANCE = 1e-12  # of targets that the mean explains completely
+SMALLEST_NOISE = 1 / 400  # of the variance of targets: no linear model explains more of them
 USUAL_NOISE = 1e-4  # eV^2, of energies that are too few to tell
 BLOCK = 1024  # rows that are multiplied at a time
 
@@ -99,7 +100,7 @@ def _search(
 
     search.step(closure)
     found = logarithms.detach().exp()
-    return found[:-1], float(found[-1])
+    return found[:-1], max(float(found[-1]), SMALLEST_NOISE * typical)
 
 
 def _complement(mean: Tensor) -> Tensor:

@@ -12,7 +12,12 @@ from torch import Tensor
 from idle_md.data import GeometryTensors, Labels, Store
 from idle_md.nn import Potential, load_checkpoint
 from idle_md.nn.checkpoint import ADAPTED_FROM, unpacked
-from idle_md.train.closed_form.correction import Correction, Posterior, fit_correction
+from idle_md.train.closed_form.correction import (
+    Correction,
+    Posterior,
+    Prior,
+    fit_correction,
+)
 from idle_md.train.closed_form.differences import Differences, Values
 from idle_md.train.prediction import potential_predictor, predict_all
 
@@ -35,6 +40,8 @@ class Adaptation:
         To it, of the labelled geometries.
     seed
         See :func:`~idle_md.train.closed_form.correction.fit_correction`.
+    prior
+        What was expected of the correction.
     direction, constants
         Of the correction.
     calibration
@@ -48,6 +55,7 @@ class Adaptation:
     base: Potential
     differences: Differences
     seed: int
+    prior: Prior
     direction: Tensor
     constants: Tensor
     calibration: tuple[float, float] = (1.0, 1.0)
@@ -64,21 +72,22 @@ class Adaptation:
         """
         kept = dict(metadata[KEY])
         base = unpacked(metadata[ADAPTED_FROM])[0].alone(kept.pop("base"))
-        return cls(base, **{**kept, "differences": _unpacked(kept["differences"])})
+        differences, prior = _unpacked(kept.pop("differences")), Prior(**kept.pop("prior"))
+        return cls(base, differences, prior=prior, **kept)
 
     def packed(self) -> dict[str, Any]:
         """Return all but the model as plain values and tensors, for metadata of a checkpoint."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         base, differences = self.base.fidelities[0], _packed(self.differences)
-        return {**plain, "base": base, "differences": differences}
+        return {**plain, "base": base, "differences": differences, "prior": vars(self.prior)}
 
     def correction(self) -> Correction:
         """Return the correction, ready to be used."""
         return Correction(self.base, self.direction, self.constants)
 
     def posterior(self) -> Posterior:
-        """Return how sure it is, which is fitted again for it."""
-        return fit_correction(self.base, self.differences, self.seed)
+        """Return how sure it is, which is solved again for it."""
+        return fit_correction(self.base, self.differences, self.seed, self.prior)
 
 
 def adapted(base: Potential, differences: Differences, seed: int) -> tuple[Adaptation, Posterior]:
@@ -93,9 +102,18 @@ def adapted(base: Potential, differences: Differences, seed: int) -> tuple[Adapt
     """
     posterior = fit_correction(base, differences, seed)
     correction, (energies, slopes) = posterior.correction(), posterior.left_out()
-    calibration = (_factor(energies), _factor(slopes))
-    direction, constants = correction.direction, correction.constants
-    return Adaptation(base, differences, seed, direction, constants, calibration), posterior
+    return (
+        Adaptation(
+            base,
+            differences,
+            seed,
+            posterior.prior,
+            correction.direction,
+            correction.constants,
+            (_factor(energies), _factor(slopes)),
+        ),
+        posterior,
+    )
 
 
 def _factor(errors: Tensor) -> float:

@@ -1,6 +1,6 @@
 """What a new level has over one that a model knows, by a Gaussian process on few labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,6 @@ from idle_md.train.closed_form.differences import (
     sampled,
 )
 from idle_md.train.closed_form.gaussian_process import (
-    Hyperparameters,
     Regression,
     gram,
     most_probable,
@@ -35,22 +34,42 @@ FEATURE_BYTES = 2 << 30  # most memory of features that are not projected
 
 
 @dataclass(frozen=True)
-class Features:
-    """Features of a tangent, scaled so that the prior variance of every weight is 1.
+class Prior:
+    """What is expected of a correction before there are labels, and of the labels' noise.
 
     Attributes
     ----------
+    factors
+        On the features by parameter group, so that every weight has the variance 1.
+    noise
+        Variances of energies in eV^2 and of slopes in (eV/angstrom)^2.
+    """
+
+    factors: dict[str, float]
+    noise: tuple[float, float]
+
+
+class Features:
+    """Features of a tangent, scaled by a prior.
+
+    Parameters
+    ----------
     tangent
         Of the model.
-    scales
-        Factors on the columns (P,).
+    factors
+        On the features by parameter group.
     projection
         Of the scaled features, if they are too long.
     """
 
-    tangent: Tangent
-    scales: Tensor
-    projection: Projection | None
+    def __init__(
+        self, tangent: Tangent, factors: Mapping[str, float], projection: Projection | None = None
+    ) -> None:
+        self.tangent = tangent
+        self.projection = projection
+        self.scales = torch.empty(tangent.n_columns, dtype=torch.float64)
+        for name, columns in tangent.columns.items():
+            self.scales[columns] = factors[name]
 
     def __call__(self, batch: Batch, displacements: Tensor) -> Tensor:
         """Return features of one geometry's energy and of derivatives (1 + K, D), float32."""
@@ -98,14 +117,13 @@ class Posterior:
 
     Attributes
     ----------
-    hyperparameters
-        Variances by parameter group, and the noises of energies in eV^2 and of forces in
-        (eV/angstrom)^2.
+    prior
+        What was expected; its hyperparameters have the highest evidence.
     observed
         What it was fitted to, by geometry.
     """
 
-    hyperparameters: Hyperparameters
+    prior: Prior
     observed: Sequence[Observed]
     _base: Potential
     _features: Features
@@ -133,8 +151,9 @@ class Posterior:
         elements = self._base.backbone.elements
         mean = torch.zeros(len(features), len(elements), dtype=torch.float64)
         mean[0] = element_counts(batch, elements)[0]
-        noise = self.hyperparameters.noise[[ENERGY] + [SLOPE] * len(displacements)]
-        return torch.relu(self._regression.covariance(features, mean).diagonal()) + noise
+        noise = torch.tensor(self.prior.noise, dtype=torch.float64)
+        kinds = [ENERGY] + [SLOPE] * len(displacements)
+        return torch.relu(self._regression.covariance(features, mean).diagonal()) + noise[kinds]
 
     def left_out(self) -> tuple[Tensor, Tensor]:
         """Return errors (n, 2) at every geometry when its own labels are left out.
@@ -153,7 +172,9 @@ class Posterior:
         return torch.cat(found[ENERGY]), torch.cat(found[SLOPE])
 
 
-def fit_correction(base: Potential, differences: Differences, seed: int = 0) -> Posterior:
+def fit_correction(
+    base: Potential, differences: Differences, seed: int = 0, prior: Prior | None = None
+) -> Posterior:
     """Fit the difference of a new level and the one that a model knows.
 
     Parameters
@@ -164,6 +185,8 @@ def fit_correction(base: Potential, differences: Differences, seed: int = 0) -> 
         To it, at labelled geometries.
     seed
         Of the directions along which forces are used, where not all are, and of projections.
+    prior
+        If it is known already.
 
     Raises
     ------
@@ -172,18 +195,17 @@ def fit_correction(base: Potential, differences: Differences, seed: int = 0) -> 
     """
     tangent, elements = Tangent(base), base.backbone.elements
     tensors = GeometryTensors(differences.store, base.backbone.cutoff, [], torch.float64)
-    exact = min(EXACT_ROWS, FEATURE_BYTES // (4 * tangent.n_columns))
     observed = observe(differences, MOST_ROWS, seed)
-    sample = sampled(observed, EVIDENCE_ROWS, seed)
-    hyperparameters, scales = _hyperparameters(tangent, tensors, sample)
+    prior = prior or _most_probable(tangent, tensors, sampled(observed, EVIDENCE_ROWS, seed))
     n_rows = sum(len(one) for one in observed)
-    projection = None if n_rows <= exact else Projection(tangent.n_columns, KEPT, seed)
-    features = Features(tangent, scales, projection)
+    is_exact = n_rows <= min(EXACT_ROWS, FEATURE_BYTES // (4 * tangent.n_columns))
+    projection = None if is_exact else Projection(tangent.n_columns, KEPT, seed)
+    features = Features(tangent, prior.factors, projection)
     matrix = torch.cat([_rows(features, tensors, one) for one in observed])
     targets, kinds, known_noise = _targets(observed)
-    noise = hyperparameters.noise[kinds] + known_noise
+    noise = torch.tensor(prior.noise, dtype=torch.float64)[kinds] + known_noise
     regression = regress(matrix, _means(tensors, observed, elements), noise, targets)
-    return Posterior(hyperparameters, observed, base, features, regression)
+    return Posterior(prior, observed, base, features, regression)
 
 
 def element_counts(batch: Batch, elements: Sequence[int]) -> Tensor:
@@ -193,23 +215,20 @@ def element_counts(batch: Batch, elements: Sequence[int]) -> Tensor:
     return counts.index_add(0, batch.graph_index, one_hot)
 
 
-def _hyperparameters(
+def _most_probable(
     tangent: Tangent, tensors: GeometryTensors, observed: Sequence[Observed]
-) -> tuple[Hyperparameters, Tensor]:
-    """Return the hyperparameters of the highest evidence, and the scales (P,) that they mean."""
-    plain = Features(tangent, torch.ones(1), None)
+) -> Prior:
+    """Return the prior of the highest evidence."""
+    plain = Features(tangent, dict.fromkeys(tangent.columns, 1.0))
     matrix = torch.cat([_rows(plain, tensors, one) for one in observed]).double()
     kernels = torch.stack([gram(matrix[:, columns]) for columns in tangent.columns.values()])
     sizes = kernels.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-300)
     targets, kinds, noise = _targets(observed)
     mean = _means(tensors, observed, tangent.potential.backbone.elements)
     normalised = kernels / sizes[:, None, None]
-    found = most_probable(normalised, mean, targets, kinds == SLOPE, noise)
-    scales = torch.empty(tangent.n_columns, dtype=torch.float64)
-    factors = (found.variances / sizes).sqrt()
-    for columns, factor in zip(tangent.columns.values(), factors, strict=True):
-        scales[columns] = factor
-    return found, scales
+    variances, found = most_probable(normalised, mean, targets, kinds == SLOPE, noise)
+    factors = (variances / sizes).sqrt().tolist()
+    return Prior(dict(zip(tangent.columns, factors, strict=True)), found)
 
 
 def _rows(features: Features, tensors: GeometryTensors, one: Observed) -> Tensor:

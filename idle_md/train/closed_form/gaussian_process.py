@@ -7,7 +7,6 @@ Rasmussen and Williams, Gaussian Processes for Machine Learning (2006): the mean
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,20 +19,12 @@ USUAL_NOISE = 1e-4  # eV^2, of energies that are too few to tell
 BLOCK = 1024  # rows that are multiplied at a time
 
 
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Variances of the kernels (K,), and of the noise of energies and of slopes (2,)."""
-
-    variances: Tensor
-    noise: Tensor
-
-
 def most_probable(
     kernels: Tensor, mean: Tensor, targets: Tensor, is_slope: Tensor, known_noise: Tensor
-) -> Hyperparameters:
-    """Return the hyperparameters of the highest evidence.
+) -> tuple[Tensor, tuple[float, float]]:
+    """Return variances of kernels (K,), and of the noise of energies and slopes.
 
-    Slopes outnumber energies, and the evidence of both would take what tells molecules apart for
+    They have the highest evidence. Slopes outnumber energies, though, and the evidence of both would take what tells molecules apart for
     noise. So the noise of energies is that of the highest evidence of energies alone, and the rest
     is found for both together.
 
@@ -58,7 +49,7 @@ def most_probable(
     energies = ~is_slope
     if not bool(is_slope.any()):
         variances, noise = _search(kernels, mean, targets, known_noise, energies)
-        return Hyperparameters(variances, torch.tensor([noise, 0.0], dtype=targets.dtype))
+        return variances, (noise, 0.0)
     of_energies = USUAL_NOISE
     if int(energies.sum()) >= int(torch.linalg.matrix_rank(mean)) + 2:
         some = energies.nonzero()[:, 0]
@@ -67,7 +58,7 @@ def most_probable(
         _, of_energies = _search(block, mean[some], targets[some], known_noise[some], alone)
     fixed = known_noise + of_energies * energies
     variances, of_slopes = _search(kernels, mean, targets, fixed, is_slope)
-    return Hyperparameters(variances, torch.tensor([of_energies, of_slopes], dtype=targets.dtype))
+    return variances, (of_energies, of_slopes)
 
 
 def _search(
@@ -82,7 +73,8 @@ def _search(
     typical = float(rest[noisy].square().mean()) + SMALLEST_VARIANCE
     start = torch.tensor([math.log(variance)] * len(kernels) + [math.log(typical) - 4.0])
     start = start.to(targets.dtype)
-    constant = free.T @ (fixed[:, None] * free)
+    smallest = SMALLEST_NOISE * typical
+    constant = free.T @ ((fixed + smallest * noisy)[:, None] * free)
     noise = free.T @ (noisy.to(targets.dtype)[:, None] * free)
     terms = torch.cat([free.T @ kernels @ free, noise[None]])
     logarithms = start.clone().requires_grad_(True)
@@ -100,7 +92,7 @@ def _search(
 
     search.step(closure)
     found = logarithms.detach().exp()
-    return found[:-1], max(float(found[-1]), SMALLEST_NOISE * typical)
+    return found[:-1], float(found[-1]) + smallest
 
 
 def _complement(mean: Tensor) -> Tensor:

@@ -247,7 +247,7 @@ def _teacher_errors(target: str, adaptation: Adaptation, part: Store) -> dict[st
 
 def _summary(posterior: Posterior) -> str:
     energies, slopes = (found[:, 0].abs().nanmean() for found in posterior.left_out())
-    noise = posterior.hyperparameters.noise.sqrt()
+    noise = [variance**0.5 for variance in posterior.prior.noise]
     n_energies, n_slopes = (len(found) for found in posterior.left_out())
     return (
         f"{n_energies} energies and {n_slopes} slopes fitted; errors of geometries left out: "

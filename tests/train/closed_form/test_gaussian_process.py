@@ -9,7 +9,7 @@ from torch import Tensor
 
 from idle_md.train.closed_form.gaussian_process import (
     BLOCK,
-    Hyperparameters,
+    SMALLEST_NOISE,
     gram,
     most_probable,
     regress,
@@ -103,9 +103,9 @@ def test_gram_of_many_rows() -> None:
     torch.testing.assert_close(gram(rows), (rows @ rows.T).double())
 
 
-def evidence(kernels: Tensor, targets: Tensor, found: Hyperparameters, is_slope: Tensor) -> float:
-    covariance = torch.einsum("k,knm->nm", found.variances, kernels)
-    covariance = covariance + torch.diag(found.noise[is_slope.long()])
+def evidence(kernels: Tensor, targets: Tensor, variances: Tensor, noise: float) -> float:
+    covariance = torch.einsum("k,knm->nm", variances, kernels)
+    covariance = covariance + noise * torch.eye(len(targets), dtype=torch.float64)
     normal = torch.distributions.MultivariateNormal(torch.zeros(len(targets)).double(), covariance)
     return float(normal.log_prob(targets))
 
@@ -123,38 +123,49 @@ def test_hyperparameters_have_the_highest_evidence() -> None:
     targets = targets + 0.1 * torch.randn(40, generator=generator, dtype=torch.float64)
     kernels, energies = kernels_of(features, 3, 6), torch.zeros(40, dtype=torch.bool)
     nothing, zeros = torch.zeros(40, 1).double(), torch.zeros(40).double()
-    found = most_probable(kernels, nothing, targets, energies, zeros)
-    assert found.variances[0] > 10 * found.variances[1]  # only the first kernel made the targets
-    assert 0.05 < math.sqrt(float(found.noise[0])) < 0.2
-    best = evidence(kernels, targets, found, energies)
+    variances, (noise, _) = most_probable(kernels, nothing, targets, energies, zeros)
+    assert variances[0] > 10 * variances[1]  # only the first kernel made the targets
+    assert 0.05 < math.sqrt(noise) < 0.2
+    best = evidence(kernels, targets, variances, noise)
     for factor in (0.5, 2.0):
-        noise = Hyperparameters(found.variances, factor * found.noise)
-        assert evidence(kernels, targets, noise, energies) < best
-        variances = found.variances * torch.tensor([factor, 1.0])
-        other = Hyperparameters(variances, found.noise)
-        assert evidence(kernels, targets, other, energies) < best
+        assert evidence(kernels, targets, variances, factor * noise) < best
+        other = variances * torch.tensor([factor, 1.0])
+        assert evidence(kernels, targets, other, noise) < best
 
 
 def test_noise_of_energies_is_that_of_energies_alone() -> None:
     features, mean, _, targets, is_slope = problem(n=60, width=9)
     kernels, zeros = kernels_of(features, 3, 6), torch.zeros(60).double()
-    both = most_probable(kernels, mean, targets, is_slope, zeros)
+    _, both = most_probable(kernels, mean, targets, is_slope, zeros)
     some = (~is_slope).nonzero()[:, 0]
     block = kernels[:, some][:, :, some]
-    alone = most_probable(block, mean[some], targets[some], is_slope[some], zeros[some])
-    assert float(both.noise[0]) == pytest.approx(float(alone.noise[0]))
-    assert float(both.noise[1]) > 0
-    assert float(alone.noise[1]) == 0
+    _, alone = most_probable(block, mean[some], targets[some], is_slope[some], zeros[some])
+    assert both[0] == pytest.approx(alone[0])
+    assert both[1] > 0
+    assert alone[1] == 0
 
 
 def test_known_noise_is_not_found_again() -> None:
     features, mean, _, targets, is_slope = problem(n=60, width=9)
     kernels = kernels_of(features, 3, 6)
+    generator = torch.Generator().manual_seed(9)
+    targets = targets + 0.7 * torch.randn(60, generator=generator, dtype=torch.float64)
     without, within = (
-        most_probable(kernels, mean, targets, is_slope, torch.full((60,), known).double())
-        for known in (0.0, 0.01)
+        most_probable(kernels, mean, targets, is_slope, torch.full((60,), known).double())[1]
+        for known in (0.0, 0.2)
     )
-    assert (within.noise < without.noise).all()
+    assert within[0] < without[0]
+    assert within[1] < without[1]
+
+
+def test_noise_has_a_floor() -> None:
+    features, _, _, _, _ = problem(n=40, width=9)
+    kernels, energies = kernels_of(features, 3, 6), torch.zeros(40, dtype=torch.bool)
+    targets = features[:, :3].sum(1)
+    nothing, zeros = torch.zeros(40, 1).double(), torch.zeros(40).double()
+    _, (noise, _) = most_probable(kernels, nothing, targets, energies, zeros)
+    smallest = SMALLEST_NOISE * float(targets.square().mean())
+    assert smallest < noise < 1.5 * smallest
 
 
 def test_too_few_labels() -> None:

@@ -8,7 +8,11 @@ from idle_md.configuration import Count, Positive, Section, Share, Weight
 
 
 class SplitConfig(Section):
-    """How geometries are divided, over all fidelities at once; roles in the store come first."""
+    """How geometries are divided, over all fidelities at once; roles in the store come first.
+
+    Of the labels of every fidelity about the same share is validated on, and at least one label
+    where there are two or more.
+    """
 
     by: Literal["geometry", "group"] = "geometry"
     validation: Share = 0.05
@@ -27,7 +31,8 @@ class DataConfig(Section):
         "evenly over the groups; without an entry all are used",
     )
     budget_validation: Share = Field(
-        default=0.1, description="share of a budget that is kept for validation"
+        default=0.1,
+        description="share of a budget that is kept for validation, where the split has as many",
     )
 
 

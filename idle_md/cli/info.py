@@ -11,10 +11,10 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what an exported model says of itself."""
-    from rich.console import Console
     from rich.table import Table
 
     from idle_md.deploy import load
+    from idle_md.terminal import make_console, print_table
 
     metadata = load(model).metadata
     if as_json:
@@ -25,4 +25,4 @@ def info(
         parts = value.items() if isinstance(value, dict) else [("", value)]
         for number, (name, part) in enumerate(parts):
             table.add_row("" if number else key, f"{name} {part}".strip())
-    Console().print(table)
+    print_table(table, make_console())

@@ -17,6 +17,7 @@ def evaluate(
     from rich.markup import escape
     from rich.table import Table
 
+    from idle_md.cli.error_columns import add_error_columns, error_cells
     from idle_md.terminal import make_console, print_table
     from idle_md.train.errors import errors_of_file
 
@@ -27,11 +28,8 @@ def evaluate(
     table = Table(title=escape(f"{model} on {data}: mean absolute errors"))
     table.add_column("role")
     table.add_column("fidelity")
-    headings = ("E, meV", "E, meV/atom", "relative E, meV", "F, meV/Å", "energies", "forces")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    add_error_columns(table)
     for role, by_fidelity in errors.items():
         for fidelity, row in by_fidelity.items():
-            cells = ["-" if v is None else f"{v:,.1f}" for v in list(row.values())[:4]]
-            table.add_row(role, fidelity, *cells, str(row["n_energies"]), str(row["n_forces"]))
+            table.add_row(role, fidelity, *error_cells(row))
     print_table(table, make_console())

@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner
 
@@ -14,7 +13,7 @@ from idle_md.cli.main import app
 from idle_md.data import load
 from idle_md.engines.benchmark import Report, Timing
 from idle_md.engines.parity.check import Check, Comparison
-from idle_md.terminal import make_console, print_table
+from idle_md.terminal import make_console
 from idle_md.train.report import label_table
 
 ON_A_TERMINAL = {"FORCE_COLOR": "1", "TERM": "dumb", "LINES": "50"}
@@ -27,8 +26,8 @@ def words(text: str) -> set[str]:
 
 def printed(table: Table, width: int, terminal: bool) -> str:
     file = io.StringIO()
-    console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
-    print_table(table, console)
+    console = make_console(file=file, width=width, force_terminal=terminal, color_system=None)
+    console.print(table)
     return file.getvalue()
 
 

@@ -46,7 +46,7 @@ def openmm(
     """Time dynamics in OpenMM by platform, backend, kernels and neighbour list."""
     from idle_md.engines.openmm.benchmark import bench_openmm, ethanol
     from idle_md.structures import read_structure
-    from idle_md.terminal import make_console, print_table
+    from idle_md.terminal import make_console
 
     lists = {"platforms": platform, "backends": backend, "kernels": kernels, "neighbors": neighbors}
     chosen = {key: value for key, value in lists.items() if value}
@@ -63,7 +63,7 @@ def openmm(
             **chosen,  # type: ignore[arg-type]
         )
         title = f"{model} on {device}, {threads} thread(s), {timestep:g} fs"
-        print_table(_table(report, title), make_console())
+        make_console().print(_table(report, title))
         reports.append(report)
     _write(reports, output)
 
@@ -98,7 +98,7 @@ def lammps(
 
     from idle_md.engines.lammps.benchmark import bench_lammps, water_boxes
     from idle_md.structures import read_structure
-    from idle_md.terminal import make_console, print_table
+    from idle_md.terminal import make_console
 
     chosen: dict[str, Any] = {"modes": mode, "kernels": kernels}
     chosen = {key: value for key, value in chosen.items() if value}
@@ -116,7 +116,7 @@ def lammps(
             rounds=rounds,
             **chosen,
         )
-        print_table(_lammps_table(report, f"{model}, {timestep:g} fs"), make_console())
+        make_console().print(_lammps_table(report, f"{model}, {timestep:g} fs"))
         reports.append(report)
     _write(reports, output)
 

@@ -27,7 +27,7 @@ def check(
 
     from idle_md.engines.parity.check import REFERENCE, check_engines
     from idle_md.structures import read_structure
-    from idle_md.terminal import make_console, print_table
+    from idle_md.terminal import make_console
 
     systems = {str(path): read_structure(path) for path in structures or ()}
     found = check_engines(model, systems or None, sorted(set(ranks or [1])))
@@ -35,7 +35,7 @@ def check(
     title = (
         f"{model} on {len(found.structures)} structures: largest differences from {REFERENCE.name}"
     )
-    print_table(_table(found, escape(title)), console)
+    console.print(_table(found, escape(title)))
     for line in [*_reasons(found), *_failures(found)]:
         console.print(escape(line), soft_wrap=True)
     if output is not None:

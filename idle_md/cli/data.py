@@ -22,7 +22,7 @@ def info(
     from rich.text import Text
 
     from idle_md.data import load, summarise
-    from idle_md.terminal import make_console, print_table
+    from idle_md.terminal import make_console
 
     summary = summarise(load(source))
     if json:
@@ -31,7 +31,7 @@ def info(
     console = make_console()
     console.print(Text.assemble((summary.name or source, "bold"), " ", summary.description))
     for table in (_overview(summary), _counts(summary), _levels(summary), _ranges(summary)):
-        print_table(table, console)
+        console.print(table)
 
 
 @app.command()

@@ -9,7 +9,7 @@ def doctor() -> None:
     from rich.table import Table
 
     from idle_md.engines.doctor import examine
-    from idle_md.terminal import make_console, print_table
+    from idle_md.terminal import make_console
 
     table = Table()
     for heading in ("", ""):
@@ -20,5 +20,5 @@ def doctor() -> None:
     for finding in examine():
         state = f"[{colours[finding.state]}]{finding.state}[/]"
         table.add_row(finding.what, state, escape(finding.detail), escape(finding.remedy))
-    print_table(table, make_console())
+    make_console().print(table)
     typer.echo("missing is what can be added; nothing of it is needed by everybody")

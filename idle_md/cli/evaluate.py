@@ -18,7 +18,7 @@ def evaluate(
     from rich.table import Table
 
     from idle_md.cli.error_columns import add_error_columns, error_cells
-    from idle_md.terminal import make_console, print_table
+    from idle_md.terminal import make_console
     from idle_md.train.errors import errors_of_file
 
     errors = errors_of_file(model, data)
@@ -32,4 +32,4 @@ def evaluate(
     for role, by_fidelity in errors.items():
         for fidelity, row in by_fidelity.items():
             table.add_row(role, fidelity, *error_cells(row))
-    print_table(table, make_console())
+    make_console().print(table)

@@ -22,7 +22,7 @@ def info(
     """Print what a model is, what it was trained on and how good it is."""
     from rich.markup import escape
 
-    from idle_md.terminal import make_console, print_table
+    from idle_md.terminal import make_console
 
     about = _metadata(model)
     if as_json:
@@ -30,11 +30,11 @@ def info(
         return
     console = make_console(highlight=False)
     console.print(escape(str(model)), style="bold")
-    print_table(_card(about), console)
+    console.print(_card(about))
     if about.label_counts:
-        print_table(_labels(about), console)
+        console.print(_labels(about))
     if about.test_errors:
-        print_table(_errors(about), console)
+        console.print(_errors(about))
     for warning in _warnings(about):
         console.print(f"note: {escape(warning)}", style="yellow")
 

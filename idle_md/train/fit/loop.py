@@ -13,7 +13,6 @@ from rich.console import Console
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import Potential, load_checkpoint
 from idle_md.run_folder import RunFolder
-from idle_md.terminal import print_table
 from idle_md.train import processes
 from idle_md.train.batches import Indices
 from idle_md.train.config import TrainConfig
@@ -60,7 +59,7 @@ def fit(
     batches = Batches(task.tensors, task.stream, validation_indices(task))
     _check_shares(batches)
     if console is not None:
-        print_table(label_table(task.label_counts), console)
+        console.print(label_table(task.label_counts))
     optimization = Optimization(config.optimizer, rates or {})
     module = FitModule(potential, task.objective, batches, optimization, config.budget)
     with warnings.catch_warnings():

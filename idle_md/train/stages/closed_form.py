@@ -12,7 +12,6 @@ from idle_md.data import GeometryTensors
 from idle_md.memory import keep_freed_memory
 from idle_md.nn import Potential, load_checkpoint, save_checkpoint
 from idle_md.run_folder import RunFolder
-from idle_md.terminal import print_table
 from idle_md.train import processes
 from idle_md.train.batches import Indices
 from idle_md.train.closed_form.correction import Correction, fit_correction
@@ -79,7 +78,7 @@ class ClosedForm(Stage):
         geometries = data.pool[data.labelled]
         correction = fit_correction(source, self.base, data.tensors, geometries, data.differences)
         if console is not None:
-            print_table(label_table(task.label_counts), console)
+            console.print(label_table(task.label_counts))
             console.print(_summary(correction))
         potential.reference_energies[: len(correction.constants), -1] += correction.constants
         left = distil(potential, target, correction, data.tensors, data.pool, self.steps)

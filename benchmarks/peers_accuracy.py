@@ -41,7 +41,6 @@ METRICS = {
     "relative_energy_mae_mev": "relative E, meV",
     "force_mae_mev_per_angstrom": "F, meV/Å",
 }
-ENDLESS = 1_000_000  # steps: minutes decide
 
 
 def configuration(
@@ -52,7 +51,6 @@ def configuration(
     data: dict[str, Any] = {"store": "chno-mini", "split": {"seed": seed}}
     if arguments.labels is not None:
         data["budgets"] = {fidelity: arguments.labels}
-    minutes = {"steps": ENDLESS, "minutes": arguments.minutes}
     return parse_config(
         {
             "out": str(out),
@@ -62,7 +60,10 @@ def configuration(
             "method": "single",
             "backbone": CONTESTANTS[name][1],
             "optimizer": {"learning_rate": rate},
-            "budget": {**minutes, "validate_every": arguments.validate_every},
+            "budget": {
+                "minutes": arguments.minutes,
+                "validate_every": arguments.validate_every,
+            },
             "seed": seed,
             "threads": 1,
             "compile": arguments.compile,

@@ -1,7 +1,8 @@
 """The run folder: what its files and subfolders are called, and how far its training is."""
 
 import json
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -95,7 +96,12 @@ class RunFolder:
         """Write whether the low level helped."""
         _write_json(self.diagnosis_file, diagnosis)
 
-    def opened_for(self, settings: Mapping[str, Any], resume: bool) -> "RunFolder":
+    def opened_for(
+        self,
+        settings: Mapping[str, Any],
+        resume: bool,
+        alike: Callable[[Any, Any], bool] = operator.eq,
+    ) -> "RunFolder":
         """Write the configuration; a training that is there must be the one to resume.
 
         Parameters
@@ -104,6 +110,8 @@ class RunFolder:
             The configuration as plain values.
         resume
             Whether a training that is there may go on.
+        alike
+            Whether the value of a setting is what it was, of which the old one is given first.
 
         Raises
         ------
@@ -119,7 +127,7 @@ class RunFolder:
                     f"{self.path} already holds a run: pass --resume, or set another out=FOLDER"
                 )
             before = yaml.safe_load(self.config_file.read_text())
-            changed = [key for key in settings if settings[key] != before.get(key)]
+            changed = [key for key in settings if not alike(before.get(key), settings[key])]
             if changed:
                 raise ValueError(
                     f"cannot resume {self.path}: {', '.join(changed)} changed since it was started "

@@ -30,6 +30,11 @@ def test_files_of_a_run_folder_are_spelt_in_one_place() -> None:
     assert places == {"run_folder.py"}
 
 
+def test_consoles_are_those_that_cut_nothing() -> None:
+    made = re.compile(r"\bConsole\(")  # in place of `idle_md.terminal.make_console`
+    assert {path.name for path, text in SOURCES.items() if made.search(text)} == set()
+
+
 def test_what_a_method_is_is_not_asked_for() -> None:
     asked = re.compile(r"isinstance\(.*method", re.IGNORECASE)
     places = {path for path, text in SOURCES.items() if asked.search(text)}

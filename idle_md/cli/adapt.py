@@ -22,12 +22,11 @@ def adapt(
     seed: Annotated[int, typer.Option(help="Of the draw of labels.")] = 0,
 ) -> None:
     """Add a fidelity to a trained model in closed form: energies alone, seconds to a minute."""
-    from rich.console import Console
-
+    from idle_md.terminal import make_console
     from idle_md.train import adapt_config
     from idle_md.train import train as run
 
-    console = Console()
+    console = make_console()
     config = adapt_config(checkpoint, store, fidelity, out, base, labels, seed)
     run(config, console=console)
     console.print(f"Errors on test data are in {RunFolder(out).metrics_file}; next:")

@@ -44,10 +44,9 @@ def openmm(
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Time dynamics in OpenMM by platform, backend, kernels and neighbour list."""
-    from rich.console import Console
-
     from idle_md.engines.openmm.benchmark import bench_openmm, ethanol
     from idle_md.structures import read_structure
+    from idle_md.terminal import make_console
 
     lists = {"platforms": platform, "backends": backend, "kernels": kernels, "neighbors": neighbors}
     chosen = {key: value for key, value in lists.items() if value}
@@ -63,9 +62,8 @@ def openmm(
             device=device,
             **chosen,  # type: ignore[arg-type]
         )
-        Console().print(
-            _table(report, f"{model} on {device}, {threads} thread(s), {timestep:g} fs")
-        )
+        title = f"{model} on {device}, {threads} thread(s), {timestep:g} fs"
+        make_console().print(_table(report, title))
         reports.append(report)
     _write(reports, output)
 
@@ -98,10 +96,9 @@ def lammps(
     """Time dynamics in LAMMPS by atoms, ranks and mode."""
     import os
 
-    from rich.console import Console
-
     from idle_md.engines.lammps.benchmark import bench_lammps, water_boxes
     from idle_md.structures import read_structure
+    from idle_md.terminal import make_console
 
     chosen: dict[str, Any] = {"modes": mode, "kernels": kernels}
     chosen = {key: value for key, value in chosen.items() if value}
@@ -119,7 +116,7 @@ def lammps(
             rounds=rounds,
             **chosen,
         )
-        Console().print(_lammps_table(report, f"{model}, {timestep:g} fs"))
+        make_console().print(_lammps_table(report, f"{model}, {timestep:g} fs"))
         reports.append(report)
     _write(reports, output)
 

@@ -23,15 +23,15 @@ def check(
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Compare a model's numbers in every engine that is installed; exit code 1 if they differ."""
-    from rich.console import Console
     from rich.markup import escape
 
     from idle_md.engines.parity.check import REFERENCE, check_engines
     from idle_md.structures import read_structure
+    from idle_md.terminal import make_console
 
     systems = {str(path): read_structure(path) for path in structures or ()}
     found = check_engines(model, systems or None, sorted(set(ranks or [1])))
-    console = Console()
+    console = make_console()
     title = (
         f"{model} on {len(found.structures)} structures: largest differences from {REFERENCE.name}"
     )

@@ -19,16 +19,16 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Print label counts, elements, sizes, ranges and levels of theory of a data set."""
-    from rich.console import Console
     from rich.text import Text
 
     from idle_md.data import load, summarise
+    from idle_md.terminal import make_console
 
     summary = summarise(load(source))
     if json:
         typer.echo(summary.model_dump_json(indent=2))
         return
-    console = Console()
+    console = make_console()
     console.print(Text.assemble((summary.name or source, "bold"), " ", summary.description))
     for table in (_overview(summary), _counts(summary), _levels(summary), _ranges(summary)):
         console.print(table)

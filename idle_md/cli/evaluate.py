@@ -14,23 +14,22 @@ def evaluate(
     """Print the errors of a model on labelled geometries, by role and fidelity."""
     import json
 
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    from idle_md.cli.error_columns import add_error_columns, error_cells
+    from idle_md.terminal import make_console
     from idle_md.train.errors import errors_of_file
 
     errors = errors_of_file(model, data)
     if as_json:
         typer.echo(json.dumps(errors, indent=2))
         return
-    table = Table(title=f"{model} on {data}: mean absolute errors")
+    table = Table(title=escape(f"{model} on {data}: mean absolute errors"))
     table.add_column("role")
     table.add_column("fidelity")
-    headings = ("E, meV", "E, meV/atom", "relative E, meV", "F, meV/Å", "energies", "forces")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    add_error_columns(table)
     for role, by_fidelity in errors.items():
         for fidelity, row in by_fidelity.items():
-            cells = ["-" if v is None else f"{v:,.1f}" for v in list(row.values())[:4]]
-            table.add_row(role, fidelity, *cells, str(row["n_energies"]), str(row["n_forces"]))
-    Console().print(table)
+            table.add_row(role, fidelity, *error_cells(row))
+    make_console().print(table)

@@ -1,28 +1,137 @@
 """`idle-md info`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-
-def info(
-    model: Annotated[Path, typer.Argument(help="Exported model.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Print what an exported model says of itself."""
-    from rich.console import Console
+if TYPE_CHECKING:
     from rich.table import Table
 
-    from idle_md.deploy import load
+    from idle_md.deploy import Metadata
 
-    metadata = load(model).metadata
+BASELINE = "baseline_"
+
+
+def info(
+    model: Annotated[
+        Path, typer.Argument(help="Exported model, checkpoint (.ckpt) or run folder.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Print what a model is, what it was trained on and how good it is."""
+    from rich.markup import escape
+
+    from idle_md.terminal import make_console
+
+    about = _metadata(model)
     if as_json:
-        typer.echo(metadata.model_dump_json(indent=2))
+        typer.echo(about.model_dump_json(indent=2))
         return
-    table = Table(title=str(model), show_header=False)
-    for key, value in metadata.model_dump(mode="json").items():
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        for number, (name, part) in enumerate(parts):
-            table.add_row("" if number else key, f"{name} {part}".strip())
-    Console().print(table)
+    console = make_console(highlight=False)
+    console.print(escape(str(model)), style="bold")
+    console.print(_card(about))
+    if about.label_counts:
+        console.print(_labels(about))
+    if about.test_errors:
+        console.print(_errors(about))
+    for warning in _warnings(about):
+        console.print(f"note: {escape(warning)}", style="yellow")
+
+
+def _metadata(path: Path) -> "Metadata":
+    from idle_md.deploy import describe_checkpoint, read_metadata
+
+    if path.is_dir() or path.suffix == ".ckpt":
+        return describe_checkpoint(path)
+    return read_metadata(path)
+
+
+def _card(about: "Metadata") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    from idle_md.elements import symbols
+
+    sizes = {k: v for k, v in about.backbone.items() if k not in ("name", "elements", "cutoff")}
+    references = about.reference_energies_ev
+    rows = {
+        "fidelity": about.fidelity,
+        "level of theory": _level(about),
+        "elements": " ".join(symbols(about.elements)),
+        "members": f"{about.members}, a committee" if about.members > 1 else "1",
+        "backbone": ", ".join(
+            [str(about.backbone["name"]), *(f"{key} {_shown(size)}" for key, size in sizes.items())]
+        ),
+        "head": " to ".join(map(str, about.head_widths)),
+        "cutoff": f"{about.cutoff_angstrom:g} Å",
+        "receptive field": f"{about.receptive_field_angstrom:g} Å",
+        "reference energies": ", ".join(
+            f"{symbols([z])[0]} {energy:,.3f} eV" for z, energy in references.items()
+        ),
+        "charge": "no input of the model",
+        "precision": about.dtype,
+        "format version": str(about.format_version),
+        "written by": ", ".join(f"{name} {version}" for name, version in about.versions.items()),
+    }
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    return table
+
+
+def _level(about: "Metadata") -> str:
+    level = about.level_of_theory
+    if level is None:
+        return "not known"
+    program = " ".join(filter(None, (level.program, level.version)))
+    return f"{level.title}, {program}" if program else level.title
+
+
+def _shown(size: object) -> str:
+    return " ".join(map(str, size)) if isinstance(size, list | tuple) else str(size)
+
+
+def _labels(about: "Metadata") -> "Table":
+    from rich.table import Table
+
+    table = Table(title="Trained on", title_justify="left")
+    for heading in ("fidelity", "split"):
+        table.add_column(heading)
+    for heading in ("energies", "geometries with forces"):
+        table.add_column(heading, justify="right")
+    for fidelity, by_split in about.label_counts.items():
+        for split, kinds in by_split.items():
+            counts = (f"{kinds[kind]:,}" for kind in ("energy", "forces"))
+            table.add_row(fidelity, split, *counts)
+    return table
+
+
+def _errors(about: "Metadata") -> "Table":
+    from rich.table import Table
+
+    from idle_md.cli.error_columns import add_error_columns, error_cells
+
+    table = Table(title="Mean absolute errors on held-out geometries")
+    table.add_column("role")
+    table.add_column("of")
+    add_error_columns(table)
+    for role, errors in about.test_errors.items():
+        table.add_row(role, "this model", *error_cells(errors))
+        baseline = {k.removeprefix(BASELINE): errors[k] for k in errors if k.startswith(BASELINE)}
+        if baseline:
+            table.add_row(role, "trivial baseline", *error_cells(baseline))
+    return table
+
+
+def _warnings(about: "Metadata") -> list[str]:
+    found = []
+    if about.delta_on is not None:
+        found.append(
+            f"this is a difference: energies and forces of {about.delta_on} must be added to it"
+        )
+    if not about.label_counts:
+        found.append("what it was trained on is not known")
+    if not about.test_errors:
+        found.append("errors on held-out geometries are not known")
+    return found

@@ -63,13 +63,13 @@ def label(
     ] = False,
 ) -> None:
     """Label geometries at a level of theory; go on where an interrupted run stopped."""
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from idle_md.label.isolated import label_isolated_atoms
     from idle_md.label.labelling import label as run
+    from idle_md.terminal import make_console
 
-    console = Console()
+    console = make_console()
     columns = (
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),

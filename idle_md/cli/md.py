@@ -140,9 +140,9 @@ def _progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
 
 
 def _print(result: "MDResult") -> None:
-    from rich.console import Console
+    from idle_md.terminal import make_console
 
-    console, settings = Console(highlight=False), result.settings
+    console, settings = make_console(highlight=False), result.settings
     speed = f"{result.ns_per_day:.2f} ns/day"
     console.print(f"{settings.steps:,} steps, {speed}, {result.ran_by}")
     if result.nve_drift_mev_per_atom_per_ps is not None:

@@ -16,8 +16,7 @@ def quickstart(
     ] = None,
 ) -> None:
     """Train IDLe and a single-fidelity model on shipped data, export both, run MD, report."""
-    from rich.console import Console
-
     from idle_md.quickstart import run
+    from idle_md.terminal import make_console
 
-    run(out, minutes, labels, picoseconds, threads, Console())
+    run(out, minutes, labels, picoseconds, threads, make_console())

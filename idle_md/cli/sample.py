@@ -45,13 +45,13 @@ def sample(
     ] = None,
 ) -> None:
     """Make geometries of molecules: conformers, dynamics, normal modes, torsion scans, dimers."""
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
     from idle_md.label.sampling import SampleConfig, from_file, from_smiles
     from idle_md.label.sampling import sample as run
+    from idle_md.terminal import make_console
 
-    console = Console()
+    console = make_console()
     molecules = from_smiles(smiles or [])
     for path in sources or []:
         molecules += from_file(path)

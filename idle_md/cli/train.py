@@ -16,15 +16,14 @@ def train(
     ] = False,
 ) -> None:
     """Train a potential or a committee; `out` ends with a checkpoint and its errors."""
-    from rich.console import Console
-
     from idle_md.run_folder import RunFolder
+    from idle_md.terminal import make_console
     from idle_md.train import diagnose, load_config, processes, train_ensemble
     from idle_md.train import train as run
 
     settings = load_config(config, overrides or [])
     processes.join()
-    console = Console(quiet=processes.rank() > 0)
+    console = make_console(quiet=processes.rank() > 0)
     if settings.ensemble > 1:
         out = model = train_ensemble(settings, settings.ensemble, resume, console)
     else:

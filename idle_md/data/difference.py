@@ -6,10 +6,11 @@ from idle_md.data.store import Labels, Store
 
 
 def difference(store: Store, high: str, low: str) -> Store:
-    """Return a store whose only labels, under the name of the high level, are high less low.
+    """Return a store whose labels, under the name of the high level, are high less low.
 
-    A geometry is labelled where both levels are. Where the low level is calculated live at
-    inference, errors of a model on these labels are its errors at the high level.
+    A geometry has one where both levels are labelled; the labels of other levels stay. Where the
+    low level is calculated live at inference, errors of a model on these labels are its errors at
+    the high level.
 
     Raises
     ------
@@ -22,4 +23,4 @@ def difference(store: Store, high: str, low: str) -> Store:
     if not (store.has_energy(high) & store.has_energy(low)).any():
         raise ValueError(f"no geometry has both a {high!r} and a {low!r} energy")
     labels = Labels(ours.energy - theirs.energy, ours.forces - theirs.forces)
-    return replace(store, labels={high: labels})
+    return replace(store, labels={**store.labels, high: labels})

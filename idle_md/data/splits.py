@@ -19,10 +19,12 @@ def split(
     by: Literal["geometry", "group"] = "geometry",
     seed: int = 0,
 ) -> dict[str, Indices]:
-    """Split the geometries of a store, with whatever labels they have.
+    """Split the geometries of a store so that every split has its share of every level's labels.
 
     Geometries whose role is ``validation``, ``test`` or ``ood`` go there; the rest is split. Copies
-    of one geometry stay together.
+    of one geometry stay together. What is drawn is stratified by which labels it has: of the
+    geometries (or groups) with an energy, or with forces, of a level about the asked fraction is
+    drawn, and at least one where there are two or more.
 
     Parameters
     ----------
@@ -55,17 +57,18 @@ def split(
     parts = _by_role(store, copies)
     pool = parts["train"]
     units = {"geometry": copies, "group": store.group}[by][pool]
-    names = np.unique(units)
-    order = np.random.default_rng(seed).permutation(len(names))
+    names, unit = np.unique(units, return_inverse=True)
     n_validation, n_test = round(validation * len(names)), round(test * len(names))
     _check_sizes(len(names), {"validation": (validation, n_validation), "test": (test, n_test)}, by)
-    rank = np.empty(len(names), dtype=np.int64)
-    rank[order] = np.arange(len(names))
-    rank_of = rank[np.searchsorted(names, units)]
-    parts["validation"] = np.union1d(parts["validation"], pool[rank_of < n_validation])
-    drawn = (rank_of >= n_validation) & (rank_of < n_validation + n_test)
-    parts["test"] = np.union1d(parts["test"], pool[drawn])
-    parts["train"] = pool[rank_of >= n_validation + n_test]
+    patterns, stratum = _strata(store, pool, unit)
+    sizes = np.bincount(stratum, minlength=len(patterns))
+    validated = _apportioned(patterns, sizes, sizes, validation)
+    tested = _apportioned(patterns, sizes, sizes - validated, test)
+    rank = _rank_within(stratum, np.random.default_rng(seed).permutation(len(names)))[unit]
+    first, last = validated[stratum][unit], (validated + tested)[stratum][unit]
+    parts["validation"] = np.union1d(parts["validation"], pool[rank < first])
+    parts["test"] = np.union1d(parts["test"], pool[(rank >= first) & (rank < last)])
+    parts["train"] = pool[rank >= last]
     return {name: part for name, part in parts.items() if name != "ood" or len(part)}
 
 
@@ -92,6 +95,51 @@ def _by_role(store: Store, copies: Indices) -> dict[str, Indices]:
             f"{roles[first[clash[0]]]} and {roles[clash[0]]}; remove one of them"
         )
     return {role: np.flatnonzero(roles == role) for role in ROLES}
+
+
+def _strata(
+    store: Store, pool: Indices, unit: Indices
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return the patterns of labels (S, kinds) that there are, and that of every unit.
+
+    A kind is the energy or the forces of a level; the last stands for all units. ``unit`` is the
+    number of the copies or the group that each geometry of the pool belongs to.
+    """
+    has_label = (store.has_energy, store.has_forces)
+    kinds = [has(fidelity)[pool] for fidelity in store.fidelities for has in has_label]
+    kinds.append(np.ones(len(pool), dtype=bool))
+    columns = [np.bincount(unit[kind], minlength=unit.max() + 1) > 0 for kind in kinds]
+    patterns, stratum = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    return patterns, stratum.reshape(-1)
+
+
+def _apportioned(
+    patterns: NDArray[np.bool_], sizes: Indices, room: Indices, share: float
+) -> Indices:
+    """Return how many units to draw from each stratum (S,), which has ``room`` for so many.
+
+    Of every kind of label, beginning with the rarest, units are drawn until it has its share, each
+    from the stratum that is farthest from its own.
+    """
+    drawn = np.zeros_like(sizes)
+    if share == 0:
+        return drawn
+    for has in sorted(patterns.T, key=lambda kind: int(sizes[kind].sum())):
+        at_most = max(int(room[has].sum()) - 1, 0)  # one is left to train on
+        wanted = min(max(1, round(share * int(sizes[has].sum()))), at_most)
+        for _ in range(wanted - int(drawn[has].sum())):
+            lacking = np.where(has & (drawn < room), share * sizes - drawn, -np.inf)
+            drawn[np.argmax(lacking)] += 1
+    return drawn
+
+
+def _rank_within(stratum: Indices, order: Indices) -> Indices:
+    """Return the place of every unit among those of its stratum, in an order of all units."""
+    sorted_ = order[np.argsort(stratum[order], kind="stable")]
+    starts = np.searchsorted(stratum[sorted_], np.arange(len(order)))
+    rank = np.empty_like(order)
+    rank[sorted_] = np.arange(len(order)) - starts[stratum[sorted_]]
+    return rank
 
 
 def _check_sizes(total: int, asked: dict[str, tuple[float, int]], by: str) -> None:

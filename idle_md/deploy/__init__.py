@@ -1,9 +1,9 @@
 """Keep one fidelity of a potential, or of a committee, and deploy it as one file."""
 
-from idle_md.deploy.artifact import describe, load, save
+from idle_md.deploy.artifact import describe, load, read_metadata, save
 from idle_md.deploy.committee import CommitteeCore, extract_committee
 from idle_md.deploy.core import DeployedCore, extract
-from idle_md.deploy.export import export_checkpoint
+from idle_md.deploy.export import describe_checkpoint, export_checkpoint
 from idle_md.deploy.metadata import Metadata
 from idle_md.deploy.model import DeployedModel
 
@@ -13,9 +13,11 @@ __all__ = [
     "DeployedModel",
     "Metadata",
     "describe",
+    "describe_checkpoint",
     "export_checkpoint",
     "extract",
     "extract_committee",
     "load",
+    "read_metadata",
     "save",
 ]

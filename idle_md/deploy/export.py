@@ -8,7 +8,7 @@ from idle_md.deploy.artifact import describe, save
 from idle_md.deploy.committee import CommitteeCore, extract_committee
 from idle_md.deploy.core import DeployedCore, extract
 from idle_md.deploy.metadata import Metadata
-from idle_md.nn import levels, load_checkpoint
+from idle_md.nn import Potential, levels, load_checkpoint
 from idle_md.run_folder import RunFolder, checkpoints_of, folder_of
 
 
@@ -67,7 +67,31 @@ def export_checkpoint(
         names = [str(member) for member in checkpoints]
         _check_differences(names, trainings)
         core = extract_committee(potentials, fidelity, names)
-    metadata = describe(
+    metadata = _described(checkpoints, potentials, trainings, fidelity)
+    save(core, path, metadata)
+    return metadata
+
+
+def describe_checkpoint(checkpoint: str | Path) -> Metadata:
+    """Return what the export of a checkpoint's target, or of a run folder's, would say of itself.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such checkpoint, or it cannot be read.
+    """
+    checkpoints = checkpoints_of(Path(checkpoint))
+    potentials, trainings = zip(*map(load_checkpoint, checkpoints), strict=True)
+    return _described(checkpoints, potentials, trainings, str(trainings[0]["target"]))
+
+
+def _described(
+    checkpoints: Sequence[Path],
+    potentials: Sequence[Potential],
+    trainings: Sequence[dict[str, Any]],
+    fidelity: str,
+) -> Metadata:
+    return describe(
         potentials,
         fidelity,
         _shared([training.get("levels", {}).get(fidelity) for training in trainings]),
@@ -75,8 +99,6 @@ def export_checkpoint(
         _test_errors(folder_of(checkpoints), fidelity),
         trainings[0].get("delta_on"),
     )
-    save(core, path, metadata)
-    return metadata
 
 
 def _check_differences(names: Sequence[str], trainings: Sequence[dict[str, Any]]) -> None:

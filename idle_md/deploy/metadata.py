@@ -47,7 +47,8 @@ class Metadata(Section):
     label_counts: dict[str, dict[str, dict[str, int]]] = Field(default={})
     """Labels used, by fidelity, split and kind."""
     test_errors: dict[str, dict[str, float | None]] = Field(default={})
-    """Errors of this fidelity on held-out geometries, by split."""
+    """Errors of this fidelity on held-out geometries, by split; names that begin with `baseline_`
+    are those of the trivial baseline."""
     versions: dict[str, str]
     """Versions of idle_md and torch that wrote the file."""
     content_sha256: str | None = None

@@ -117,11 +117,7 @@ def configuration(name: str, out: Path, minutes: float, labels: int, threads: in
             "method": method,
             "backbone": BACKBONE,
             "optimizer": {"learning_rate": LEARNING_RATES[name]},
-            "budget": {
-                "steps": 1_000_000,
-                "minutes": minutes,
-                "validate_every": VALIDATE_EVERY[name],
-            },
+            "budget": {"minutes": minutes, "validate_every": VALIDATE_EVERY[name]},
             "threads": threads,
             "compile": name == "idle" and minutes >= WORTH_COMPILING and has_compiler(),
         }

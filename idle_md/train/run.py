@@ -1,6 +1,7 @@
 """A training run: the stages of a method, one after the other, in one folder."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.console import Console
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
+from idle_md.train.sections import STEPS
 
 
 def train(config: TrainConfig, resume: bool = False, console: Console | None = None) -> Path:
@@ -82,5 +84,14 @@ def opened_folder(config: TrainConfig, resume: bool) -> RunFolder:
         See :meth:`~idle_md.run_folder.RunFolder.opened_for`.
     """
     folder, settings = RunFolder(config.out), config.model_dump(mode="json")
-    processes.by_first(lambda: folder.opened_for(settings, resume))
+    processes.by_first(lambda: folder.opened_for(settings, resume, _alike))
     return folder
+
+
+def _alike(before: Any, now: Any) -> bool:
+    """Compare settings; a budget of minutes alone was once written with the default of steps."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return bool(before == now)
+    if before.get("steps") == STEPS and now.get("steps", STEPS) is None:
+        before = {**before, "steps": None}
+    return before.keys() == now.keys() and all(_alike(before[key], now[key]) for key in now)

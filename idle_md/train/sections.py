@@ -1,14 +1,20 @@
 """Sections of the configuration, all but those of the backbone and the method."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from idle_md.configuration import Count, Positive, Section, Share, Weight
 
+STEPS = 20_000  # of a training whose end the configuration does not say
+
 
 class SplitConfig(Section):
-    """How geometries are divided, over all fidelities at once; roles in the store come first."""
+    """How geometries are divided, over all fidelities at once; roles in the store come first.
+
+    Of the labels of every fidelity about the same share is validated on, and at least one label
+    where there are two or more.
+    """
 
     by: Literal["geometry", "group"] = "geometry"
     validation: Share = 0.05
@@ -27,7 +33,8 @@ class DataConfig(Section):
         "evenly over the groups; without an entry all are used",
     )
     budget_validation: Share = Field(
-        default=0.1, description="share of a budget that is kept for validation"
+        default=0.1,
+        description="share of a budget that is kept for validation, where the split has as many",
     )
 
 
@@ -66,7 +73,9 @@ class OptimizerConfig(Section):
 class BudgetConfig(Section):
     """When training ends: whichever limit comes first."""
 
-    steps: Count = 20_000
+    steps: Count | None = Field(
+        default=None, description="default: 20000, or no limit where minutes are given"
+    )
     minutes: Positive | None = None
     validate_every: Count = 200
     early_stopping: Count | None = Field(
@@ -75,6 +84,13 @@ class BudgetConfig(Section):
     max_validation: Count = Field(
         default=200, description="validation geometries of other fidelities that are evaluated"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _some_end(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("steps") is None and value.get("minutes") is None:
+            return {**value, "steps": STEPS}
+        return value
 
 
 class FinetuneConfig(Section):

@@ -116,7 +116,9 @@ def allowed_labels(
         else:
             seed = config.data.split.seed
             kind: Label = "energy" if "energy" in config.labels[fidelity] else "forces"
-            for pool, count in _drawn_from(config, splits, fidelity, budget):
+            has = store.has_energy(fidelity) if kind == "energy" else store.has_forces(fidelity)
+            labelled = {name: part[has[part]] for name, part in splits.items()}
+            for pool, count in _drawn_from(config, labelled, fidelity, budget):
                 if count:
                     shown[draw_labels(store, pool, fidelity, count, seed, kind)] = True
         allowed[fidelity] = shown
@@ -126,11 +128,22 @@ def allowed_labels(
 def _drawn_from(
     config: TrainConfig, splits: dict[str, Indices], fidelity: str, budget: int
 ) -> list[tuple[Indices, int]]:
-    """Return from which geometries how many labels of a budget are drawn."""
+    """Return from which geometries how many labels of a budget are drawn.
+
+    ``splits`` are the geometries that have such a label.
+    """
+    train, validation = splits["train"], splits["validation"]
+    there = len(train) + len(validation)
+    if budget > there:
+        raise ValueError(
+            f"data.budgets.{fidelity} is {budget}, but {there} geometries to train and validate on "
+            "have such a label: lower it, or remove it to use all"
+        )
     if fidelity == config.target and not config.method.validates_target:
-        return [(np.union1d(splits["train"], splits["validation"]), budget)]
-    n_validation = round(budget * config.data.budget_validation)
-    return [(splits["train"], budget - n_validation), (splits["validation"], n_validation)]
+        return [(np.union1d(train, validation), budget)]
+    wanted = max(round(budget * config.data.budget_validation), int(budget > 1))
+    n_validation = max(min(wanted, len(validation)), budget - len(train))
+    return [(train, budget - n_validation), (validation, n_validation)]
 
 
 def _mask(

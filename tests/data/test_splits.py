@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from idle_md.data import draw_labels, load, split
+from idle_md.data import Labels, draw_labels, load, split
 from idle_md.data.splits import geometry_ids
 
 
@@ -72,6 +72,91 @@ def test_sizes_and_seeds(chno_mini) -> None:
     np.testing.assert_array_equal(parts["train"], split(chno_mini, validation=0.1)["train"])
     other = split(chno_mini, validation=0.1, seed=1)
     assert len(np.setdiff1d(parts["validation"], other["validation"])) > 1500
+
+
+UNIFORM = {
+    "geometry": (
+        {"validation": 0.2, "test": 0.15, "seed": 3},
+        [2, 11, 17, 20, 23, 30, 32, 33],
+        [3, 4, 12, 21, 29, 38],
+    ),
+    "group": (
+        {"validation": 0.25, "test": 0.2, "by": "group", "seed": 1},
+        [0, 1, 2, 3, 4, 25, 26, 27, 28, 29],
+        [5, 6, 7, 8, 9, 20, 21, 22, 23, 24],
+    ),
+}
+"""Splits of idle_md 0.1.0, which runs that were begun with it go on with."""
+
+
+@pytest.mark.parametrize("by", UNIFORM)
+def test_split_of_a_store_with_equal_labels_is_that_of_old_runs(chno_mini, by) -> None:
+    names = np.unique(chno_mini.group)[:8]
+    free = chno_mini.role == "train"
+    chosen = [np.flatnonzero(free & (chno_mini.group == name))[:5] for name in names]
+    low_alone = {"gfn2": chno_mini.labels_of("gfn2")}
+    equal = replace(chno_mini, labels=low_alone).select(np.concatenate(chosen))
+    options, validation, test = UNIFORM[by]
+    parts = split(equal, **options)
+    np.testing.assert_array_equal(parts["validation"], validation)
+    np.testing.assert_array_equal(parts["test"], test)
+
+
+def with_rare_labels(store, n_rare: int, seed: int):
+    """Geometries without roles; ``n_rare`` of them have a label of a third level, ``rare``."""
+    energy = np.full(store.n_geometries, np.nan)
+    energy[np.random.default_rng(seed).permutation(store.n_geometries)[:n_rare]] = -1.0
+    rare = Labels(energy, np.full((len(store.numbers), 3), np.nan, np.float32))
+    return replace(without_roles(store), labels={**store.labels, "rare": rare})
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("n_rare", [2, 3, 17])
+def test_every_level_has_its_share_in_every_split(random_store, n_rare, seed) -> None:
+    store = with_rare_labels(random_store(seed, 300), n_rare, seed)
+    parts = split(store, validation=0.1, test=0.05, seed=seed)
+    sizes = [len(parts[name]) for name in ("validation", "test")]
+    assert sizes == pytest.approx([30, 15], abs=1)
+    kinds = [(f, has) for f in store.fidelities for has in (store.has_energy, store.has_forces)]
+    for name, share in (("validation", 0.1), ("test", 0.05)):
+        for fidelity, has in kinds[:-1]:
+            labelled = has(fidelity)
+            expected = share * labelled.sum()
+            found = labelled[parts[name]].sum()
+            assert abs(found - expected) < 2, (name, fidelity)
+    rare = store.has_energy("rare")
+    assert [rare[parts[name]].sum() for name in ("validation", "test")] == {
+        2: [1, 0],
+        3: [1, 1],
+        17: [2, 1],
+    }[n_rare]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_one_of_two_labelled_molecules_is_validated_on(random_store, seed) -> None:
+    store = without_roles(random_store(seed))
+    rare = np.isin(store.group, ["urea", "glycine"])
+    energy = np.where(rare, -1.0, np.nan)
+    labels = Labels(energy, np.full((len(store.numbers), 3), np.nan, np.float32))
+    parts = split(replace(store, labels={"rare": labels}), 0.2, by="group", seed=seed)
+    assert rare[parts["validation"]].all()
+    assert rare[parts["train"]].any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_stay_together_where_one_of_them_has_the_rare_label(random_store, seed) -> None:
+    store = without_roles(random_store(seed)).select(np.tile(np.arange(60), 2))
+    ids = geometry_ids(store)
+    energy = np.where(np.arange(120) < 4, -1.0, np.nan)
+    rare = Labels(energy, np.full((len(store.numbers), 3), np.nan, np.float32))
+    parts = split(replace(store, labels={**store.labels, "rare": rare}), 0.1, seed=seed)
+    assert not np.isin(ids[parts["train"]], ids[parts["validation"]]).any()
+    assert np.isfinite(energy[parts["validation"]]).sum() == 1
+
+
+def test_store_without_labels_is_split(store) -> None:
+    parts = split(replace(without_roles(store), labels={}), validation=0.2)
+    assert [len(part) for part in parts.values()] == [48, 12, 0]
 
 
 @pytest.mark.parametrize(

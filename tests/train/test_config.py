@@ -53,6 +53,29 @@ def test_overrides(tmp_path: Path, settings: dict[str, Any]) -> None:
         load_config(path, ["budget.steps"])
 
 
+@pytest.mark.parametrize(
+    ("budget", "limits"),
+    [
+        ({}, (20_000, None)),
+        ({"validate_every": 5}, (20_000, None)),
+        ({"steps": None}, (20_000, None)),
+        ({"steps": 7}, (7, None)),
+        ({"minutes": 65}, (None, 65)),
+        ({"steps": 7, "minutes": 65}, (7, 65)),
+    ],
+)
+def test_minutes_alone_set_no_limit_to_steps(
+    settings: dict[str, Any], budget: dict[str, Any], limits: tuple[int | None, float | None]
+) -> None:
+    finetune = {"name": "idle", "finetune": {"budget": budget}}
+    config = parse_config({**settings, "budget": budget, "method": finetune})
+    assert (config.budget.steps, config.budget.minutes) == limits
+    again = parse_config(config.model_dump(mode="json"))
+    for each in (config, again):
+        assert (each.budget, each.method) == (config.budget, config.method)
+        assert each.method.model_dump()["finetune"]["budget"]["steps"] == limits[0]
+
+
 def test_target_without_labels(settings: dict[str, Any]) -> None:
     settings["target"] = "ccsdt"
     with pytest.raises(ValueError, match=r"'ccsdt'.*add `ccsdt: \[energy\]`"):

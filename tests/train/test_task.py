@@ -1,4 +1,5 @@
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,10 +88,61 @@ def test_missing_kind_of_label(settings: dict[str, Any]) -> None:
         build_task(parse_config(settings))
 
 
-def test_budget_larger_than_the_data(settings: dict[str, Any]) -> None:
+def test_budget_larger_than_the_data(settings: dict[str, Any], small_store: Path) -> None:
+    store = Store.read(small_store)
+    there = np.isin(store.role, ["", "train", "validation"]) & store.has_energy("wb97x")
     settings["data"] = {**settings["data"], "budgets": {"wb97x": 5000}}
-    with pytest.raises(ValueError, match="cannot draw 4500 wb97x labels"):
+    message = rf"data\.budgets\.wb97x is 5000, but {there.sum()} geometries"
+    with pytest.raises(ValueError, match=message):
         build_task(parse_config(settings))
+    settings["data"]["budgets"] = {"wb97x": int(there.sum())}
+    counts = build_task(parse_config(settings)).label_counts["wb97x"]
+    assert sum(kinds["energy"] for kinds in counts.values()) == there.sum()
+
+
+@pytest.fixture
+def few_labels(settings: dict[str, Any], small_store: Path, tmp_path: Path) -> dict[str, Any]:
+    """Settings with three levels, of which 17 geometries have the target's."""
+    store = Store.read(small_store)
+    free = np.flatnonzero(np.isin(store.role, ["", "train"]) & store.has_energy("wb97x"))
+    kept = np.random.default_rng(0).permutation(free)[:17]
+    hidden = np.setdiff1d(np.arange(store.n_geometries), kept)
+    labels = store.labels_of("wb97x")
+    labels.energy[hidden] = np.nan
+    labels.forces[np.isin(np.repeat(np.arange(store.n_geometries), store.n_atoms), hidden)] = np.nan
+    store.write(tmp_path / "few.h5")
+    data = {"store": str(tmp_path / "few.h5"), "split": {"validation": 0.05}}
+    kinds = {"gfn2": ["energy", "forces"], "ccsdt": ["energy"], "wb97x": ["energy"]}
+    return {**settings, "labels": kinds, "data": data}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_few_labels_of_the_target_are_validated_on(few_labels: dict[str, Any], seed: int) -> None:
+    few_labels["data"]["split"]["seed"] = seed
+    counts = build_task(parse_config(few_labels)).label_counts["wb97x"]
+    assert [counts[name]["energy"] for name in ("train", "validation")] == [16, 1]
+
+
+@pytest.mark.parametrize(
+    ("budget", "share", "drawn"),
+    [(17, 0.3, (16, 1)), (12, 0.5, (11, 1)), (4, 0.1, (3, 1)), (1, 0.1, (1, 0))],
+)
+def test_budget_takes_what_is_there_for_validation(
+    few_labels: dict[str, Any], budget: int, share: float, drawn: tuple[int, int]
+) -> None:
+    few_labels["data"] |= {"budgets": {"wb97x": budget}, "budget_validation": share}
+    counts = build_task(parse_config(few_labels)).label_counts["wb97x"]
+    assert (counts["train"]["energy"], counts["validation"]["energy"]) == drawn
+
+
+def test_all_methods_have_the_same_split(few_labels: dict[str, Any]) -> None:
+    delta = {"name": "delta", "low_level": "gfn2"}
+    tasks = [
+        build_task(parse_config({**few_labels, "method": m})) for m in ("idle", "single", delta)
+    ]
+    for task in tasks[1:]:
+        for name, part in tasks[0].splits.items():
+            np.testing.assert_array_equal(task.splits[name], part)
 
 
 def test_low_level_that_is_not_there(settings: dict[str, Any]) -> None:

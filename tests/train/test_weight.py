@@ -32,6 +32,16 @@ def test_automatic_weight_is_the_best_candidate(settings: dict[str, Any]) -> Non
     assert (run / "metrics.json").is_file()
 
 
+def test_trials_of_minutes_have_a_share_of_them(settings: dict[str, Any]) -> None:
+    settings["method"] = {"name": "idle", "low_level_weight": "auto"}
+    settings["budget"] = {"minutes": 60}
+    config = parse_config(settings)
+    (stage,) = config.method.stages(config, RunFolder(config.out))
+    assert isinstance(stage, WeightChoice)
+    for trial in stage.trials.values():
+        assert (trial.budget.steps, trial.budget.minutes) == (None, pytest.approx(9.0))
+
+
 def test_chosen_weight_follows_the_scores(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

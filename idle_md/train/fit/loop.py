@@ -79,6 +79,8 @@ def fit(
         last = folder.last_checkpoint
         checkpoint = last if resume and processes.by_first(last.is_file) else None
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    if console is not None:
+        console.print(module.ending, highlight=False)
     finish = finish or partial(write_metrics, task, folder)
     processes.by_first(lambda: finish(module.seconds))
     return load_checkpoint(folder.best_checkpoint)[0]
@@ -119,7 +121,7 @@ def _trainer(
     return lightning.Trainer(
         accelerator="auto",
         **processes.trainer_settings(),
-        max_epochs=math.ceil(budget.steps / budget.validate_every),
+        max_epochs=math.ceil(budget.steps / budget.validate_every) if budget.steps else -1,
         gradient_clip_val=config.optimizer.gradient_clip,
         callbacks=callbacks,
         logger=False,

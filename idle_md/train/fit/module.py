@@ -122,10 +122,27 @@ class FitModule(lightning.LightningModule):
     @property
     def progress(self) -> float:
         """Share of the budget that is spent, 0 to 1."""
-        spent = self.global_step / self.budget.steps
-        if self.budget.minutes is not None:
-            spent = max(spent, self._seconds_of_all / (60 * self.budget.minutes))
+        steps, minutes = self.budget.steps, self.budget.minutes
+        spent = 0.0 if steps is None else self.global_step / steps
+        if minutes is not None:
+            spent = max(spent, self._seconds_of_all / (60 * minutes))
         return min(spent, 1.0)
+
+    @property
+    def ending(self) -> str:
+        """What ended the fit, in words."""
+        budget = self.budget
+        after = f"Ended after {self.global_step:,} steps"
+        if self._minutes_are_over:
+            return f"{after}: the {budget.minutes:g} minutes of budget.minutes are over"
+        if self.global_step == budget.steps:
+            return f"{after}, those of budget.steps"
+        return f"{after}: no better in {budget.early_stopping} validations (budget.early_stopping)"
+
+    @property
+    def _minutes_are_over(self) -> bool:
+        minutes = self.budget.minutes
+        return minutes is not None and self._seconds_of_all > 60 * minutes
 
     def on_fit_start(self) -> None:
         self._started = time.monotonic()
@@ -141,8 +158,8 @@ class FitModule(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         first = self.global_step
-        last = min(first + self.budget.validate_every, self.budget.steps)
-        return self.batches.training(first, last)
+        last = first + self.budget.validate_every
+        return self.batches.training(first, min(last, self.budget.steps or last))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self.batches.validation()
@@ -159,8 +176,7 @@ class FitModule(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, number: int) -> None:
-        minutes = self.budget.minutes
-        if minutes is not None and self._seconds_of_all > 60 * minutes:
+        if self._minutes_are_over:
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, number: int) -> dict[str, Tensor]:

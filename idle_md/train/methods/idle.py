@@ -95,7 +95,7 @@ class Idle(Method):
     def _trial(self, config: TrainConfig, folder: RunFolder, weight: float) -> TrainConfig:
         budget = config.budget
         short = BudgetConfig(
-            steps=max(1, round(SHARE * budget.steps)),
+            steps=budget.steps and max(1, round(SHARE * budget.steps)),
             minutes=budget.minutes and SHARE * budget.minutes,
             validate_every=max(1, round(SHARE * budget.validate_every)),
             max_validation=budget.max_validation,

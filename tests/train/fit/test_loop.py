@@ -1,4 +1,5 @@
 import importlib.metadata
+import io
 import json
 import os
 import signal
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from idle_md.nn import load_checkpoint
 from idle_md.train import load_config, parse_config, train
 from idle_md.train.fit.callbacks import read_log
 from idle_md.train.fit.optimizer import Optimization
+from idle_md.train.run import opened_folder
 from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import build_task
 
@@ -79,7 +82,7 @@ def test_other_methods(settings: dict[str, Any], method: Any) -> None:
     settings["optimizer"] = {"schedule": "plateau", "learning_rate": 1e-2}
     run = train(parse_config(settings))
     rows = read_log(run / "log.csv")
-    assert rows[-1]["score"] < rows[0]["score"]
+    assert min(row["score"] for row in rows[1:]) < rows[0]["score"]
     assert set(metrics(run)["test"]) == ({"wb97x"} if method == "single" else {"gfn2", "wb97x"})
 
 
@@ -90,10 +93,80 @@ def test_early_stopping(settings: dict[str, Any]) -> None:
 
 
 def test_minutes_end_a_run(settings: dict[str, Any]) -> None:
-    settings["budget"] = {"steps": 1_000_000, "minutes": 0.05, "validate_every": 5}
-    rows = read_log(train(parse_config(settings)) / "log.csv")
+    settings["budget"] = {"minutes": 0.05, "validate_every": 5}
+    console = Console(file=io.StringIO(), width=200)
+    rows = read_log(train(parse_config(settings), console=console) / "log.csv")
     assert 3.0 < rows[-1]["seconds"] < 10.0
     assert rows[-1]["learning_rate"] < 0.05 * rows[0]["learning_rate"]
+    shown = lines(console)
+    ending = "steps: the 0.05 minutes of budget.minutes are over"
+    assert shown[-1] == f"Ended after {rows[-1]['step']:,.0f} {ending}"
+    shares = [int(line.split("%")[0]) for line in shown if "%" in line]
+    assert shares == sorted(shares)
+    assert (shares[0] < 50, shares[-1]) == (True, 100)
+
+
+def lines(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+class Closed(Console):
+    """A terminal that is closed at the third validation."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        if "step      15" in str(objects[0]):
+            raise OSError("closed")
+
+
+def test_minutes_go_on_when_resumed(settings: dict[str, Any]) -> None:
+    settings["budget"] = {"minutes": 0.05, "validate_every": 5}
+    config = parse_config(settings)
+    with pytest.raises(OSError, match="closed"):
+        train(config, console=Closed())
+    log = Path(settings["out"]) / "log.csv"
+    before = read_log(log)
+    rows = read_log(train(config, resume=True) / "log.csv")
+    assert [row["step"] for row in before] == [5, 10, 15]
+    assert [row["seconds"] for row in rows[:2]] == [row["seconds"] for row in before[:2]]
+    assert rows[-1]["step"] > 15
+    assert rows[2]["seconds"] > rows[1]["seconds"]
+    assert 3.0 < rows[-1]["seconds"] < 10.0
+    assert rows[-1]["learning_rate"] < 0.05 * rows[0]["learning_rate"]
+
+
+def test_run_that_was_begun_with_the_default_of_steps_is_resumed(settings: dict[str, Any]) -> None:
+    """As idle_md 0.1.0 wrote a budget of minutes alone."""
+    settings["budget"] = {"minutes": 65}
+    file = opened_folder(parse_config(settings), resume=False).config_file
+    written = yaml.safe_load(file.read_text())
+    old = {**written, "budget": {**written["budget"], "steps": 20_000}}
+    for budget in ({"minutes": 65}, {"minutes": 65, "steps": 20_000}):
+        file.write_text(yaml.safe_dump(old))
+        opened_folder(parse_config({**settings, "budget": budget}), resume=True)
+    for budget in ({"minutes": 60}, {"minutes": 65, "steps": 100}, {"steps": 20_000}):
+        file.write_text(yaml.safe_dump(old))
+        with pytest.raises(ValueError, match="budget changed since it was started"):
+            opened_folder(parse_config({**settings, "budget": budget}), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("budget", "ending"),
+    [
+        ({"steps": 4, "minutes": 60, "validate_every": 2}, "4 steps, those of budget.steps"),
+        (
+            {"steps": 1000, "validate_every": 2, "early_stopping": 3},
+            "steps: no better in 3 validations (budget.early_stopping)",
+        ),
+    ],
+)
+def test_what_ended_a_run_is_told(settings: dict[str, Any], budget: Any, ending: str) -> None:
+    settings["optimizer"] = {"learning_rate": 1e-12}
+    settings["budget"] = budget
+    console = Console(file=io.StringIO(), width=200)
+    train(parse_config(settings), console=console)
+    assert lines(console)[-1].startswith("Ended after ")
+    assert lines(console)[-1].endswith(ending)
 
 
 def test_killed_and_resumed_run_ends_with_the_same_model(

@@ -1,0 +1,51 @@
+"""What is printed, in full: on a terminal of any width, in a file and in a pipe."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+WIDEST = 10_000  # columns: more than any table has
+
+
+def make_console(**settings: Any) -> Console:
+    """Return a console that cuts nothing.
+
+    On a terminal lines and the cells of tables are broken between words to fit, and within words in
+    columns whose overflow is ``fold``; where that is not enough a table is wider than the terminal.
+    Anywhere else they are as long and as wide as they need to be. Title and caption of a table are
+    lines of their own, above and below.
+
+    Parameters
+    ----------
+    settings
+        Those of rich's ``Console``.
+    """
+    console = _Console(**settings)
+    console.soft_wrap = not console.is_terminal
+    return console
+
+
+class _Console(Console):
+    def print(self, *objects: Any, **settings: Any) -> None:
+        if len(objects) == 1 and isinstance(objects[0], Table):
+            self._print_table(objects[0])
+        else:
+            super().print(*objects, **settings)
+
+    def _print_table(self, table: Table) -> None:
+        title, caption, table.title, table.caption = table.title, table.caption, None, None
+        every_width = self.options.update(max_width=WIDEST)
+        for column in table.columns:
+            if column.overflow != "fold":
+                cells = (column.header, *column.cells)
+                widths = [Measurement.get(self, every_width, cell) for cell in cells]
+                column.min_width = max(w.maximum if column.no_wrap else w.minimum for w in widths)
+        if not self.is_terminal:
+            table.width = Measurement.get(self, every_width, table).maximum
+        if title:
+            super().print(title, style="table.title", soft_wrap=True)
+        super().print(table, crop=False, soft_wrap=False)
+        if caption:
+            super().print(caption, style="table.caption", soft_wrap=True)

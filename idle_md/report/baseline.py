@@ -100,4 +100,6 @@ def verdict(subject: str, errors: Errors, low: str, trivial: Errors) -> str:
 
 
 def _change(ratio: float) -> str:
-    return f"{abs(1 - ratio):.0%} {'smaller' if ratio < 1 else 'larger'}"
+    change = abs(1 - ratio)
+    amount = f"{change:.0%}" if change >= 0.01 else "less than 1%"
+    return f"{amount} {'smaller' if ratio < 1 else 'larger'}"

@@ -109,8 +109,8 @@ def _notes(run: Run) -> list[str]:
 def _roles(run: Run, held: Sequence[HeldOut], compared: Sequence[Comparison]) -> list[Any]:
     """Return title and rows of the table of errors of every role that has labels."""
     tables = []
-    for role in (*ROLES, "validation"):
-        rows = _rows(run.metrics, role)
+    for role in TITLES:
+        rows = _rows(run.metrics, role) if role in ROLES else []
         rows += [(f.fidelity, f.errors) for f in held if f.role == role and role not in ROLES]
         for each in compared:
             if each.held.role == role:
@@ -124,7 +124,7 @@ def _roles(run: Run, held: Sequence[HeldOut], compared: Sequence[Comparison]) ->
 
 def _rows(metrics: dict[str, Any], role: str) -> list[tuple[str, Errors]]:
     """Return what the metrics say of a role: of levels, members and the closed form."""
-    found = list(metrics.get(role, {}).items())
+    found = list(metrics[role].items())
     for number, member in enumerate(metrics.get("members", [])):
         found += [(f"{level}, member {number}", row) for level, row in member[role].items()]
     closed = metrics.get("closed_form", {}).get(role) or {}

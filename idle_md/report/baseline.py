@@ -17,6 +17,10 @@ COMPARED = {
 }
 
 
+class NoSharedLabelsError(ValueError):
+    """No label of the target that a training may use is where the low level has one."""
+
+
 @dataclass(frozen=True)
 class TrivialBaseline:
     """A low level's own labels, shifted to the high level.
@@ -51,18 +55,20 @@ class TrivialBaseline:
 
         Raises
         ------
+        NoSharedLabelsError
+            If there is nothing to fit it to.
         ValueError
-            If no label of the target that the training may use is on a geometry with a label of the
-            low level.
+            If the data set lacks what the configuration names.
         """
         store = load(config.data.store)
         splits = split(store, **config.data.split.model_dump())
         seen = allowed_labels(config, load_store(config), splits)[config.target]
         if not validation:
             seen[splits["validation"]] = False
-        known = store.labels_of(config.target).energy - store.labels_of(low).energy
-        counts = store.element_counts(store.elements)
-        shift = fit_reference_energies(counts[seen], known[seen])
+        known = (store.labels_of(config.target).energy - store.labels_of(low).energy)[seen]
+        if not np.isfinite(known).any():
+            raise NoSharedLabelsError(f"no {config.target} energy to use where {low} has one")
+        shift = fit_reference_energies(store.element_counts(store.elements)[seen], known)
         return cls(config.target, low, store.elements, shift)
 
     def errors(self, test: Store) -> tuple[Errors, Parity]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from idle_md.report.baseline import TrivialBaseline, ratios, verdict
+from idle_md.report.baseline import NoSharedLabelsError, TrivialBaseline, ratios, verdict
 from idle_md.report.held_out import HeldOut, labelled_at_both
 from idle_md.report.run import Run
 from idle_md.train.errors import Errors, compare
@@ -46,7 +46,7 @@ def comparisons(run: Run, held: list[HeldOut]) -> list[Comparison]:
     for low in low_levels(run):
         try:
             baseline = TrivialBaseline.fitted(run.config, low, validation)
-        except ValueError:  # nothing to fit it to
+        except NoSharedLabelsError:
             continue
         for each in held:
             if each.fidelity == run.config.target:
@@ -65,15 +65,15 @@ def first_sentences(run: Run, held: list[HeldOut], found: list[Comparison]) -> l
     """
     if not found:
         return [f"The model could not be compared with the trivial baseline: {_why(run, held)}."]
-    of_role = [each for each in found if each.held.role == found[0].held.role]
+    role = next(each.role for each in held if any(one.held is each for one in found))
+    of_role = [each for each in found if each.held.role == role]
     best = min(of_role, key=lambda each: each.trivial["energy_mae_mev"] or float("inf"))
     words = verdict("The model", best.model, f"{best.low}'s own labels", best.trivial)
-    where = f"where {best.low} is labelled too " if not best.is_of_all else ""
-    return [
-        words,
-        f"Both are judged by {best.model['n_energies']:,} {run.config.target} energies and the "
-        f"forces of {best.model['n_forces']:,} geometries {where}(role {best.held.role}).",
-    ]
+    labels = [f"{best.model['n_energies']:,} {run.config.target} energies"]
+    if best.model["n_forces"]:
+        labels.append(f"the forces of {best.model['n_forces']:,} geometries")
+    where = "" if best.is_of_all else f"where {best.low} is labelled too, "
+    return [words, f"Both are judged by {' and '.join(labels)} ({where}role {role})."]
 
 
 def _why(run: Run, held: list[HeldOut]) -> str:

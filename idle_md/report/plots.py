@@ -17,6 +17,7 @@ from idle_md.train.fit.callbacks import Row
 COLOURS = ("#0b6e4f", "#c2571a", "#3b5b92", "#8a5a83", "#6b7280")
 ENERGY, FORCE = "energy_mae_mev", "force_mae_mev_per_angstrom"
 QUANTITIES = {ENERGY: "energy MAE, meV", FORCE: "force MAE, meV/Å"}
+FEW = 100  # points that are drawn larger
 WITHIN_ONE_STD = 0.6827  # of a normal distribution
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
@@ -97,7 +98,15 @@ def parity_plots(parity: Parity, colour: str = COLOURS[0]) -> list[str]:
 
 def _parity_plot(label: Any, prediction: Any, quantity: str, unit: str, colour: str) -> str:
     figure, axes = new_axes(3.6, 3.4)
-    axes.plot(label, prediction, ".", ms=2.5, alpha=0.5, color=colour, rasterized=True)
+    axes.plot(
+        label,
+        prediction,
+        ".",
+        ms=2.5 if len(label) > FEW else 6,
+        alpha=0.5,
+        color=colour,
+        rasterized=True,
+    )
     low, high = float(np.min(label)), float(np.max(label))
     margin = 0.1 * (high - low) or 1.0
     axes.plot([low, high], [low, high], "-", lw=0.8, color="black")

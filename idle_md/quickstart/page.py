@@ -44,7 +44,8 @@ def render(
     return render_template(
         "quickstart/page.html",
         report=report,
-        names=NAMES,
+        errors=[(title, report[name]) for name, title in NAMES.items()],
+        errors_of_larger=[(title, report[name]["ood"]) for name, title in NAMES.items()],
         learning=[(_learning_curves(curves), "")],
         parity=[(plot, NAMES[name]) for name, plot in plotted],
         energy=[(_energy_plot(nve), "")],

@@ -30,7 +30,7 @@ DRAWN = 6
 TITLES = {
     "test": "Held-out geometries (role test)",
     "ood": "Other molecules than those of the training (role ood)",
-    "validation": "Validation geometries, which the best checkpoint was chosen by",
+    "validation": "Validation geometries, by whose labels checkpoints are chosen",
 }
 CLOSED_FORM = {"model": "closed form on the model", "live": "closed form on a live low level"}
 Drawings = list[tuple[str, str]]

@@ -65,26 +65,25 @@ def learning_curves(
     str
         The SVG; empty if there is nothing to draw.
     """
-    drawn = [(curve, errors_of(curve, quantity)) for curve in curves]
+    drawn = [(curve, _errors(curve, quantity)) for curve in curves]
     drawn = [(curve, errors) for curve, errors in drawn if np.isfinite(errors).any()]
     if not drawn:
         return ""
     names = list(dict.fromkeys(curve.name for curve, _ in drawn))
     chosen = colours or {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(names)}
     figure, axes = new_axes()
+    lines = {}
     for curve, errors in drawn:
         minutes = [row["seconds"] / 60 for row in curve.rows]
-        label = curve.name if curve.name in names else None
-        names = [name for name in names if name != curve.name]
-        axes.plot(minutes, errors, lw=1.2, color=chosen[curve.name], label=label)
+        [lines[curve.name]] = axes.plot(minutes, errors, lw=1.2, color=chosen[curve.name])
         best = int(np.argmin([row["score"] for row in curve.rows]))
         axes.plot(minutes[best], errors[best], "o", ms=4, color=chosen[curve.name])
     axes.set(xlabel="training time, min", ylabel=f"validation {QUANTITIES[quantity]}", yscale="log")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(list(lines.values()), list(lines), frameon=False, fontsize=8)
     return svg(figure)
 
 
-def errors_of(curve: Curve, quantity: str) -> npt.NDArray[np.float64]:
+def _errors(curve: Curve, quantity: str) -> npt.NDArray[np.float64]:
     """Return the errors (n_rows,) of a curve; NaN where there are none."""
     return np.array([row.get(f"{curve.fidelity}_{quantity}", np.nan) for row in curve.rows])
 

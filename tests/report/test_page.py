@@ -140,7 +140,7 @@ def test_validation_stands_in_for_roles(
     settings["data"]["store"] = str(tmp_path / "no_roles.h5")
     run = train(parse_config({**settings, "budget": {"steps": 2, "validate_every": 1}}))
     page = page_of(run)
-    assert "Validation geometries, which the best checkpoint was chosen by" in page.text
+    assert "Validation geometries, by whose labels checkpoints are chosen" in page.text
     before = {each.fidelity: each for each in held_out(open_run(run))}
     assert (before["wb97x"].role, before["gfn2"].errors["n_energies"]) == ("validation", 144)
 

@@ -1,6 +1,7 @@
 """The trivial baseline: the low level itself plus reference energies fitted to the high level."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,7 @@ class TrivialBaseline:
 
 def ratios(errors: Errors, other: Errors) -> dict[str, float]:
     """Return errors over those of another model, of the quantities that both have errors of."""
-    ours, theirs = dict[str, float | None](errors), dict[str, float | None](other)  # type: ignore[arg-type]
+    ours, theirs = dict[str, Any](errors), dict[str, Any](other)
     pairs = {name: (ours[key], theirs[key]) for name, key in COMPARED.items()}
     return {name: a / b for name, (a, b) in pairs.items() if a is not None and b}
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from idle_md.data import load
-from idle_md.quickstart.baseline import low_level_baseline
+from idle_md.report.baseline import TrivialBaseline
 from idle_md.train import TrainConfig, load_config
 from idle_md.train.run import train_unless_finished
 
@@ -74,7 +74,7 @@ def baseline_of(config: TrainConfig) -> dict[str, Any]:
     """Return the errors of the low level plus fitted reference energies."""
     store = load(config.data.store)
     test = store.select(np.flatnonzero((store.role == "test") & store.has_energy(HIGH)))
-    return dict(low_level_baseline(config, LOW, test)[0])
+    return dict(TrivialBaseline.fitted(config, LOW).errors(test)[0])
 
 
 def print_table(rows: dict[str, dict[int, list[dict[str, Any]]]], console: Console) -> None:

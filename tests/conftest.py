@@ -1,11 +1,14 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from idle_md import deploy
+from idle_md.data import load
 from idle_md.native.operators import load_operators
 from idle_md.native.places import REMEDY
 from idle_md.nn import Potential, backbone_class, make_backbone
@@ -115,3 +118,34 @@ def committee_file(make_potential, tmp_path_factory) -> Callable[..., Path]:
 def ops() -> None:
     """The native operators; built by `make test` before the tests."""
     assert load_operators(), f"the native operators are not there: {REMEDY}"
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dynamics of methanol and methylamine of chno-mini, all roles."""
+    store = load("chno-mini", ["gfn2", "wb97x", "ccsdt"])
+    chosen = np.isin(store.group, ["methanol", "methylamine"]) & (store.info["sampling"] == "")
+    path = tmp_path_factory.mktemp("data") / "small.h5"
+    store.select(np.flatnonzero(chosen)).write(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_settings(small_store: Path) -> Callable[[Path], dict[str, Any]]:
+    """Plain values of a configuration, by the run folder."""
+    return lambda out: {
+        "out": str(out),
+        "target": "wb97x",
+        "labels": {"gfn2": ["energy", "forces"], "wb97x": ["energy"]},
+        "data": {
+            "store": str(small_store),
+            "split": {"validation": 0.3},
+            "budgets": {"wb97x": 20},
+        },
+        "backbone": {"features": 16, "cutoff": 4.0, "n_radial": 6},
+        "head_hidden": 8,
+        "batch": {"size": 8},
+        "optimizer": {"learning_rate": 1e-2, "warmup_steps": 5, "ema_decay": 0.9},
+        "budget": {"steps": 150, "validate_every": 25},
+        "threads": 1,
+    }

@@ -17,6 +17,7 @@ VERBS = (
     "train",
     "adapt",
     "evaluate",
+    "report",
     "export",
     "info",
     "check",

@@ -21,9 +21,9 @@ from idle_md.engines.dynamics import run_md
 from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.results import MDResult
 from idle_md.files import replacing
-from idle_md.quickstart.baseline import low_level_baseline
 from idle_md.quickstart.page import render
 from idle_md.quickstart.trainings import learning_curves, train_side_by_side, training_seconds
+from idle_md.report.baseline import TrivialBaseline, ratios, verdict
 from idle_md.run_folder import RunFolder
 from idle_md.train import parse_config
 from idle_md.train.config import TrainConfig
@@ -42,11 +42,6 @@ VALIDATE_EVERY = {"idle": 250, "single": 100}  # steps; there are more low-level
 ENSEMBLES: tuple[Ensemble, ...] = ("nve", "nvt")
 WORTH_COMPILING = 3.0  # minutes of training
 Report = dict[str, Any]
-COMPARED = {
-    "energy errors": "energy_mae_mev",
-    "relative energy errors": "relative_energy_mae_mev",
-    "force errors": "force_mae_mev_per_angstrom",
-}
 
 
 def run(
@@ -133,13 +128,13 @@ def _export(out: Path, name: str) -> DeployedModel:
 def _evaluate(
     models: dict[str, DeployedModel], config: TrainConfig
 ) -> tuple[dict[str, dict[str, Errors]], dict[str, Parity]]:
-    store = load(DATA)
+    store, baseline = load(DATA), TrivialBaseline.fitted(config, LOW)
     errors: dict[str, dict[str, Errors]] = {}
     parity: dict[str, Parity] = {}
     for role in ("test", "ood"):
         part = store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
         results = {name: errors_of_deployed(model, part) for name, model in models.items()}
-        results["low_level_baseline"] = low_level_baseline(config, LOW, part)
+        results["low_level_baseline"] = baseline.errors(part)
         errors[role] = {name: result[0] for name, result in results.items()}
         if role == "test":
             parity = {name: result[1] for name, result in results.items()}
@@ -232,28 +227,14 @@ def _report(
 def summary(errors: dict[str, Errors], n_labels: int) -> str:
     """Return the outcome in plain words; the first sentence compares with the trivial baseline."""
     idle, single, trivial = (errors[n] for n in ("idle", "single", "low_level_baseline"))
-    against = _compare(idle, trivial)
-    parts = ", ".join(f"{quantity} are {_change(ratio)}" for quantity, ratio in against.items())
-    won = [ratio < 1 for ratio in against.values()]
-    verdict = "beat" if all(won) else "beat in part" if any(won) else "did not beat"
-    versus = _compare(idle, single)
-    trivial_name = "the trivial baseline (GFN2-xTB plus fitted reference energies)"
-    first = f"IDLe {verdict} {trivial_name}: its {parts}."
+    first = verdict("IDLe", idle, "GFN2-xTB", trivial)
+    versus = ratios(idle, single)
     second = (
         f"Against the model trained for the same time on the same {n_labels} high-level energies "
         f"alone, its errors are {versus['energy errors']:.2f} times in energy and "
         f"{versus['force errors']:.2f} times in forces."
     )
     return f"{first} {second}"
-
-
-def _compare(errors: Errors, other: Errors) -> dict[str, float]:
-    ours, theirs = dict[str, Any](errors), dict[str, Any](other)
-    return {name: ours[key] / theirs[key] for name, key in COMPARED.items()}
-
-
-def _change(ratio: float) -> str:
-    return f"{abs(1 - ratio):.0%} {'smaller' if ratio < 1 else 'larger'}"
 
 
 def _versions() -> dict[str, str]:

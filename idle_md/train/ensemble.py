@@ -10,7 +10,7 @@ from idle_md.nn import load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
-from idle_md.train.errors import Errors, errors_of_predictor, held_out_errors
+from idle_md.train.errors import Errors, errors_of_predictor, held_out_errors, without_energies
 from idle_md.train.prediction import committee_predictor
 from idle_md.train.report import versions
 from idle_md.train.run import opened_folder, train, train_unless_finished
@@ -72,6 +72,8 @@ def _write_metrics(config: TrainConfig, folder: RunFolder, members: Sequence[Run
 
     def errors(store: Store, fidelity: str) -> Errors:
         predictor = committee_predictor(potentials, fidelity)
+        if not potentials[0].has_energies(fidelity):
+            store = without_energies(store, fidelity)
         return errors_of_predictor(predictor, store, fidelity, cutoff, dtype)[0]
 
     store = load_store(config)

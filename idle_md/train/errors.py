@@ -83,12 +83,13 @@ def errors_of_potential(potential: Potential, store: Store, fidelity: str) -> tu
     """
     dtype = potential.dtype
     if not potential.has_energies(fidelity):
-        store = _without_energies(store, fidelity)
+        store = without_energies(store, fidelity)
     predictor = potential_predictor(potential, fidelity)
     return errors_of_predictor(predictor, store, fidelity, potential.backbone.cutoff, dtype)
 
 
-def _without_energies(store: Store, fidelity: str) -> Store:
+def without_energies(store: Store, fidelity: str) -> Store:
+    """Return a store that hides the energies of one fidelity."""
     labels = store.labels_of(fidelity)
     hidden = replace(labels, energy=np.full_like(labels.energy, np.nan))
     return replace(store, labels={**store.labels, fidelity: hidden})

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from idle_md.data import Store, load
 from idle_md.quickstart import run
-from idle_md.quickstart.baseline import low_level_baseline
 from idle_md.quickstart.run import HIGH, LOW, configuration, summary
 from idle_md.quickstart.trainings import train_side_by_side
+from idle_md.report.baseline import TrivialBaseline
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_dynamics_and_parity(report: dict[str, Any]) -> None:
 
 def test_files(folder: Path) -> None:
     page = (folder / "report.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 8  # learning curves, two of parity for each of three, energies
     assert 'src="http' not in page
     assert "IDLe" in page.split('class="summary"')[1][:200]
     for name in ("idle.pt", "single.pt", "ethanol_nve.xyz", "ethanol_nvt.xyz"):
@@ -101,7 +101,7 @@ def test_baseline_is_the_low_level_with_shifted_elements(tmp_path: Path) -> None
     config = configuration("idle", tmp_path, minutes=1, labels=144, threads=1)
     store = load("chno-mini")
     part = store.select(np.flatnonzero((store.role == "test") & store.has_energy("wb97x")))
-    errors, _ = low_level_baseline(config, "gfn2", part)
+    errors, _ = TrivialBaseline.fitted(config, "gfn2").errors(part)
     difference = part.labels_of("wb97x").energy - part.labels_of("gfn2").energy
     counts = part.element_counts(part.elements)
     best = difference - counts @ np.linalg.lstsq(counts, difference, rcond=None)[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from idle_md.data import load
-from idle_md.quickstart.baseline import low_level_baseline
+from idle_md.report.baseline import TrivialBaseline
 from idle_md.train import load_config, train
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "methods"
@@ -53,7 +53,7 @@ def trivial() -> Any:
     config = load_config(EXAMPLES / "idle.yaml", ["data.budgets.wb97x=72"])
     store = load(config.data.store)
     test = store.select(np.flatnonzero((store.role == "test") & store.has_energy("wb97x")))
-    return low_level_baseline(config, "gfn2", test)[0]
+    return TrivialBaseline.fitted(config, "gfn2").errors(test)[0]
 
 
 def test_there_is_an_example_of_every_method() -> None:

@@ -10,7 +10,7 @@ import torch
 from idle_md.data import Store
 from idle_md.deploy import export_checkpoint, extract
 from idle_md.nn import load_checkpoint
-from idle_md.train import parse_config, train
+from idle_md.train import parse_config, train, train_ensemble
 from idle_md.train.task import build_task
 
 
@@ -53,6 +53,13 @@ def test_energies_are_refused(forces_alone: dict[str, Any], tmp_path) -> None:
     potential, _ = load_checkpoint(run / "best.ckpt")
     core = extract(potential, "wb97x")
     assert not torch.isnan(core.constants[potential.backbone.elements]).any()
+
+
+def test_committee_has_no_errors_of_energies(forces_alone: dict[str, Any]) -> None:
+    forces_alone["budget"] = {"steps": 2, "validate_every": 1}
+    run = train_ensemble(parse_config(forces_alone), 2)
+    low = json.loads((run / "metrics.json").read_text())["test"]["gfn2"]
+    assert (low["energy_mae_mev"], low["n_energies"], low["n_forces"]) == (None, 0, 10)
 
 
 def test_labels_are_counted_and_masked(forces_alone: dict[str, Any]) -> None:

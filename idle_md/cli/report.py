@@ -1,0 +1,26 @@
+"""`idle-md report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder of a finished training.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Page to write; default: report.html in the run folder.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the data set is now, if it was moved.")
+    ] = None,
+) -> None:
+    """Write one page of what was trained on what, and how good it is."""
+    from rich.console import Console
+
+    from idle_md.report import write_report
+
+    page, sentence = write_report(run, out, data)
+    console = Console(highlight=False)
+    console.print(sentence, style="bold")
+    console.print(f"Everything is in {page}")

@@ -1,0 +1,142 @@
+"""What a run predicts of geometries that it was not trained on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from idle_md.data import GeometryTensors, Labels, Store
+from idle_md.nn import Potential, load_checkpoint
+from idle_md.report.run import Run
+from idle_md.train.batches import Indices
+from idle_md.train.errors import Errors, Parity, compare, without_energies
+from idle_md.train.prediction import committee_predictor, predict_all
+from idle_md.train.task import allowed_labels, load_store
+
+ROLES = ("test", "ood")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Labels and predictions of one fidelity on the geometries of one role that have a label.
+
+    Attributes
+    ----------
+    role, fidelity
+        Which they are; the role ``validation`` where no other has labels of the target.
+    indices
+        Of the geometries (G,) in the data set.
+    store
+        These geometries, A atoms in total.
+    energies
+        Predicted, in eV, shape (G,).
+    forces
+        Predicted, in eV/angstrom, shape (A, 3).
+    errors, parity
+        What comes of them.
+    """
+
+    role: str
+    fidelity: str
+    indices: Indices
+    store: Store
+    energies: npt.NDArray[np.float64]
+    forces: npt.NDArray[np.float64]
+    errors: Errors
+    parity: Parity
+
+
+def held_out(run: Run) -> list[HeldOut]:
+    """Return labels and predictions by role and fidelity, where there are labels.
+
+    A run that learned differences gets the low level's own labels added to its predictions.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a checkpoint is missing.
+    ValueError
+        If the data set has other labels than when the run ended.
+    """
+    loaded = [load_checkpoint(path) for path in run.folder.checkpoints()]
+    models = [_levels(*each) for each in loaded]
+    store = labelled_at_both(run.store, run.config.target, run.config.method.subtracted)
+    roles = {role: run.splits[role] for role in ROLES if role in run.splits}
+    if not _labelled(store.select(np.concatenate([*roles.values()])), run.config.target).any():
+        roles = {"validation": _never_fitted(run, [about for _, about in loaded])}
+    found = []
+    for role, indices in roles.items():
+        for fidelity in run.metrics[ROLES[0]]:
+            potentials = [model[fidelity][0] for model in models if fidelity in model]
+            chosen = indices[_labelled(store.select(indices), fidelity)]
+            if potentials and len(chosen):
+                found.append(_predicted(run, role, fidelity, potentials, store, chosen))
+    for each in found:
+        _check_counts(run, each)
+    return found
+
+
+def _levels(potential: Potential, about: Mapping[str, Any]) -> dict[str, tuple[Potential, Any]]:
+    """Return which potential knows which fidelity, with its metadata."""
+    return dict.fromkeys(potential.fidelities, (potential, about))
+
+
+def labelled_at_both(store: Store, high: str, low: str | None) -> Store:
+    """Return a store that hides the labels of a high level which a low one, if any, lacks."""
+    if low is None:
+        return store
+    ours, theirs = store.labels_of(high), store.labels_of(low)
+    energy = np.where(np.isnan(theirs.energy), np.nan, ours.energy)
+    forces = np.where(np.isnan(theirs.forces), np.float32(np.nan), ours.forces)
+    return replace(store, labels={**store.labels, high: Labels(energy, forces)})
+
+
+def _labelled(store: Store, fidelity: str) -> npt.NDArray[np.bool_]:
+    return store.has_energy(fidelity) | store.has_forces(fidelity)
+
+
+def _never_fitted(run: Run, metadata: list[Mapping[str, Any]]) -> Indices:
+    """Return the validation geometries; a closed form was fitted to the labels that it may use."""
+    indices = run.splits["validation"]
+    if any("adaptation" in about for about in metadata):
+        fitted = allowed_labels(run.config, load_store(run.config), run.splits)[run.config.target]
+        indices = indices[~fitted[indices]]
+    return indices
+
+
+def _predicted(
+    run: Run,
+    role: str,
+    fidelity: str,
+    potentials: list[Potential],
+    store: Store,
+    indices: Indices,
+) -> HeldOut:
+    part = store.select(indices)
+    if not potentials[0].has_energies(fidelity):
+        part = without_energies(part, fidelity)
+    cutoff, dtype = potentials[0].backbone.cutoff, potentials[0].dtype
+    tensors = GeometryTensors(part, cutoff, [fidelity], dtype)
+    energies, forces = predict_all(committee_predictor(potentials, fidelity), tensors)
+    low = run.config.method.subtracted
+    if low is not None:
+        energies = energies + part.labels_of(low).energy
+        forces = forces + part.labels_of(low).forces
+    errors, parity = compare(part, fidelity, energies, forces)
+    return HeldOut(role, fidelity, indices, part, energies, forces, errors, parity)
+
+
+def _check_counts(run: Run, held: HeldOut) -> None:
+    then, now = run.metrics.get(held.role, {}).get(held.fidelity), held.errors
+    if then is not None and (then["n_energies"], then["n_forces"]) != (
+        now["n_energies"],
+        now["n_forces"],
+    ):
+        raise ValueError(
+            f"the data set {run.config.data.store} has changed since the run in {run.folder.path}: "
+            f"{held.fidelity} labels of role {held.role} were {then['n_energies']} energies and "
+            f"forces of {then['n_forces']} geometries, and are {now['n_energies']} and "
+            f"{now['n_forces']}; give the old one with --data FILE, or train again"
+        )

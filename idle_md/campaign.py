@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,9 +14,17 @@ from idle_md.files import replacing
 from idle_md.label.labelling import label
 from idle_md.label.levels import fidelity_name
 from idle_md.label.sampling import SampleConfig, from_file, from_smiles, sample
+from idle_md.label.selection import Chooser, Score
 from idle_md.nn import load_checkpoint
 from idle_md.run_folder import RunFolder
-from idle_md.train import TrainConfig, disagreement, parse_config, train, train_ensemble
+from idle_md.train import (
+    LeastVariance,
+    TrainConfig,
+    disagreement,
+    parse_config,
+    train,
+    train_ensemble,
+)
 
 
 class LevelConfig(Section):
@@ -53,7 +61,8 @@ class CampaignConfig(Section):
     """What all labels may cost; no round begins after that is spent."""
     train: dict[str, Any]
     """Configuration of a training without out, target and data.store: see `idle-md train`. With
-    `ensemble`, the members' disagreement selects; otherwise that of the heads of the two levels."""
+    `ensemble`, the members' disagreement selects; with the method `adapt`, the variance of forces
+    that is left; otherwise the disagreement of the heads of the two levels."""
     jobs: Count | None = None
     """Processes; one per core by default."""
 
@@ -125,15 +134,18 @@ def _add_geometries(config: CampaignConfig, molecules: list[Any], number: int, p
 
 
 def _label_chosen(config: CampaignConfig, number: int, path: Path) -> None:
-    score = None
+    before = [config.out / f"round-{number - 1}"]
+    select: Literal["diverse"] | Score | Chooser = "diverse"
     if number:
-        score = disagreement([config.out / f"round-{number - 1}"])
+        alone = config.train.get("ensemble", 1) == 1
+        adapted = alone and _training(config, number).method.name == "adapt"
+        select = LeastVariance(before, number) if adapted else disagreement(before)
     label(
         path,
         config.high.level,
         fidelity=config.high.name,
         subset=config.first + number * config.per_round,
-        select=score or "diverse",
+        select=select,
         role=config.sample.role,
         jobs=config.jobs,
     )

@@ -10,7 +10,7 @@ from idle_md.run_folder import RunFolder
 
 def adapt(
     checkpoint: Annotated[Path, typer.Argument(help=f"Trained model: a {RunFolder.BEST}.")],
-    store: Annotated[str, typer.Argument(help="Data set with energies of the new fidelity.")],
+    store: Annotated[str, typer.Argument(help="Data set with labels of the new fidelity.")],
     fidelity: Annotated[str, typer.Option(help="New fidelity, as the data set names it.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     base: Annotated[
@@ -21,7 +21,7 @@ def adapt(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw of labels.")] = 0,
 ) -> None:
-    """Add a fidelity to a trained model in closed form: energies alone, seconds to a minute."""
+    """Add a fidelity to a trained model: in closed form, learned by the whole network."""
     from idle_md.terminal import make_console
     from idle_md.train import adapt_config
     from idle_md.train import train as run

@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from idle_md.label.merging import Report
-    from idle_md.label.selection import Score
+    from idle_md.label.selection import Chooser, Score
 
 
 class Selection(str, Enum):
@@ -19,6 +19,7 @@ class Selection(str, Enum):
     random = "random"
     diverse = "diverse"
     disagreement = "disagreement"
+    variance = "variance"
 
 
 def label(
@@ -34,13 +35,17 @@ def label(
     ] = None,
     select: Annotated[
         Selection,
-        typer.Option(help="Which: by chance, far from each other, or where models disagree."),
+        typer.Option(
+            help="Which: by chance, far from each other, where models disagree, or those that "
+            "leave a model's closed form the least variance of forces."
+        ),
     ] = Selection.random,
     model: Annotated[
         list[Path] | None,
         typer.Option(
             help="For disagreement: a committee's run folder or checkpoints, or one checkpoint "
-            "with two fidelities; repeatable."
+            "with two fidelities; repeatable. For variance: one checkpoint or run folder, that of "
+            "a low level or one made by adapt."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
@@ -83,7 +88,7 @@ def label(
             level,
             fidelity=fidelity,
             subset=subset,
-            select=_score(model) if select is Selection.disagreement else select.value,
+            select=_selection(select, model or [], seed),
             seed=seed,
             role=role,
             having=having,
@@ -102,10 +107,18 @@ def label(
         console.print(f"isolated atoms, eV: {shown}", highlight=False)
 
 
-def _score(models: list[Path] | None) -> "Score":
-    from idle_md.train import disagreement
+def _selection(
+    select: Selection, models: list[Path], seed: int
+) -> "Literal['random', 'diverse'] | Score | Chooser":
+    if select is Selection.disagreement:
+        from idle_md.train import disagreement
 
-    return disagreement(models or [])
+        return disagreement(models)
+    if select is Selection.variance:
+        from idle_md.train import LeastVariance
+
+        return LeastVariance(models, seed)
+    return "diverse" if select is Selection.diverse else "random"
 
 
 def _print(report: "Report", store: Path, console: "Console") -> None:

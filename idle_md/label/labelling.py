@@ -15,7 +15,7 @@ from idle_md.label.cluster import work_through, workers
 from idle_md.label.journal import Journal, Record, locked
 from idle_md.label.levels import fidelity_name, find_level
 from idle_md.label.merging import FAILED, Report, identity, journal_folder, merge, remove_folder
-from idle_md.label.selection import Score, choose
+from idle_md.label.selection import Chooser, Score, choose
 
 TASK_SECONDS = 1.0  # what one task should take
 LARGEST_TASK = 500
@@ -30,7 +30,7 @@ def label(
     *,
     fidelity: str | None = None,
     subset: int | None = None,
-    select: Literal["random", "diverse"] | Score = "random",
+    select: Literal["random", "diverse"] | Score | Chooser = "random",
     seed: int = 0,
     role: str | None = None,
     having: str | None = None,
@@ -128,7 +128,7 @@ def _plan(
     fidelity: str,
     wanted: NDArray[np.bool_],
     subset: int | None,
-    select: Literal["random", "diverse"] | Score,
+    select: Literal["random", "diverse"] | Score | Chooser,
     seed: int,
     retry_failed: bool,
 ) -> list[Geometry]:

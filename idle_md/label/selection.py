@@ -1,7 +1,7 @@
 """Which geometries are worth an expensive label."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,15 @@ Indices = NDArray[np.int64]
 Score = Callable[[Store], NDArray[np.float64]]
 """Gives every geometry of a store a number, the higher the more its label is wanted."""
 
+
+@runtime_checkable
+class Chooser(Protocol):
+    """What chooses geometries together, so that they do not tell the same twice."""
+
+    def choose(self, store: Store, candidates: Indices, n: int, known: Indices) -> Indices:
+        """Return n of the candidates; ``known`` are the geometries that have a label."""
+
+
 SHORTLIST = 3  # times as many of the highest scores as are wanted, thinned by diversity
 
 
@@ -20,7 +29,7 @@ def choose(
     store: Store,
     candidates: Indices,
     n: int,
-    how: Literal["random", "diverse"] | Score,
+    how: Literal["random", "diverse"] | Score | Chooser,
     seed: int,
     known: Indices,
 ) -> Indices:
@@ -37,7 +46,7 @@ def choose(
     how
         ``random``: in turn from every group, by chance. ``diverse``: in turn from every group, the
         geometry that is farthest from those chosen and known. A score: the highest scores, thinned
-        to the most diverse third.
+        to the most diverse third. A chooser: what it says.
     seed
         Of the draw.
     known
@@ -48,6 +57,8 @@ def choose(
     ndarray
         Ascending indices.
     """
+    if isinstance(how, Chooser):
+        return np.sort(how.choose(store, candidates, n, known))
     if callable(how):
         scores = how(store.select(candidates))
         shortlist = candidates[np.argsort(-scores, kind="stable")[: SHORTLIST * n]]

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from idle_md.data import GeometryTensors, Labels, Store
-from idle_md.nn import Potential, load_checkpoint
+from idle_md.nn import Potential, levels, load_checkpoint
 from idle_md.report.run import Run
 from idle_md.train.batches import Indices
+from idle_md.train.closed_form.adaptation import KEY as CLOSED_FORM
 from idle_md.train.errors import Errors, Parity, compare, without_energies
 from idle_md.train.prediction import committee_predictor, predict_all
 from idle_md.train.task import allowed_labels, load_store
@@ -61,7 +62,7 @@ def held_out(run: Run) -> list[HeldOut]:
         If the data set has other labels than when the run ended.
     """
     loaded = [load_checkpoint(path) for path in run.folder.checkpoints()]
-    models = [_levels(*each) for each in loaded]
+    models = [levels(*each) for each in loaded]
     store = labelled_at_both(run.store, run.config.target, run.config.method.subtracted)
     roles = {role: run.splits[role] for role in ROLES if role in run.splits}
     if not _labelled(store.select(np.concatenate([*roles.values()])), run.config.target).any():
@@ -76,11 +77,6 @@ def held_out(run: Run) -> list[HeldOut]:
     for each in found:
         _check_counts(run, each)
     return found
-
-
-def _levels(potential: Potential, about: Mapping[str, Any]) -> dict[str, tuple[Potential, Any]]:
-    """Return which potential knows which fidelity, with its metadata."""
-    return dict.fromkeys(potential.fidelities, (potential, about))
 
 
 def labelled_at_both(store: Store, high: str, low: str | None) -> Store:
@@ -100,7 +96,7 @@ def _labelled(store: Store, fidelity: str) -> npt.NDArray[np.bool_]:
 def _never_fitted(run: Run, metadata: list[Mapping[str, Any]]) -> Indices:
     """Return the validation geometries; a closed form was fitted to the labels that it may use."""
     indices = run.splits["validation"]
-    if any("adaptation" in about for about in metadata):
+    if any(CLOSED_FORM in about for about in metadata):
         fitted = allowed_labels(run.config, load_store(run.config), run.splits)[run.config.target]
         indices = indices[~fitted[indices]]
     return indices

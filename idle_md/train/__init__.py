@@ -1,6 +1,7 @@
 """Training: configuration, methods and their stages, the fit, and errors."""
 
 from idle_md.train.closed_form.adaptation import predictive_std
+from idle_md.train.closed_form.selection import LeastVariance
 from idle_md.train.config import TrainConfig, load_config, parse_config
 from idle_md.train.diagnosis import diagnose
 from idle_md.train.disagreement import disagreement
@@ -9,6 +10,7 @@ from idle_md.train.methods.adapt import adapt_config
 from idle_md.train.run import train
 
 __all__ = [
+    "LeastVariance",
     "TrainConfig",
     "adapt_config",
     "diagnose",

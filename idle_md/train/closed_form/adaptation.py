@@ -146,6 +146,11 @@ def predictive_std(checkpoint: Path | str, store: Store) -> Deviations:
         If the checkpoint was not made by ``adapt``.
     """
     _, about = load_checkpoint(checkpoint)
+    if "adaptation" in about:
+        raise ValueError(
+            f"{checkpoint} was adapted by version 0.1, whose closed form was another one: to know "
+            "how sure a model is, adapt it again"
+        )
     if KEY not in about:
         raise ValueError(
             f"{checkpoint} was not made by `adapt`, so it has no predictive variance: train a "

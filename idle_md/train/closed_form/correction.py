@@ -24,7 +24,7 @@ from idle_md.train.closed_form.gaussian_process import (
     regress,
 )
 from idle_md.train.closed_form.projection import Projection
-from idle_md.train.closed_form.tangent import Tangent
+from idle_md.train.closed_form.tangent import Slope, Tangent
 
 EVIDENCE_ROWS = 900  # that the hyperparameters are found with
 EXACT_ROWS = 5000  # with features as long as they are
@@ -98,11 +98,15 @@ class Correction:
     def __init__(self, base: Potential, direction: Tensor, constants: Tensor) -> None:
         self.direction = direction
         self.constants = constants
-        self._slope = Tangent(base).along(direction)
+        self.dtype = base.dtype
+        self._slope = Slope(base, direction)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return energies (B,) in eV and forces (N, 3) in eV/angstrom to add, float64."""
-        energies, forces = self._slope(batch)
+        """Return energies (B,) in eV and forces (N, 3) in eV/angstrom to add, float64.
+
+        The batch is in the model's precision, :attr:`dtype`.
+        """
+        energies, forces = self._slope.predict(batch)
         constants = self.constants[batch.species]
         return energies + sum_by_system(constants, batch.graph_index, batch.n_graphs), forces
 

@@ -24,9 +24,9 @@ def most_probable(
 ) -> tuple[Tensor, tuple[float, float]]:
     """Return variances of kernels (K,), and of the noise of energies and slopes.
 
-    They have the highest evidence. Slopes outnumber energies, though, and the evidence of both would take what tells molecules apart for
-    noise. So the noise of energies is that of the highest evidence of energies alone, and the rest
-    is found for both together.
+    They have the highest evidence. Slopes outnumber energies, though, and the evidence of both
+    would take what tells molecules apart for noise. So the noise of energies is that of the highest
+    evidence of energies alone, and the rest is found for both together.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ def _search(
 
 def _complement(mean: Tensor) -> Tensor:
     """Return an orthonormal basis (n, n - rank) of what the mean (n, m) cannot explain."""
-    basis, _ = torch.linalg.qr(mean, mode="complete")
-    rank = int(torch.linalg.matrix_rank(mean))
+    basis, sizes, _ = torch.linalg.svd(mean)
+    rank = int((sizes > 1e-9 * sizes[0]).sum())
     if len(mean) < rank + 2:
         raise ValueError(
             f"{len(mean)} labels are too few for {rank} elements that their compositions tell "
@@ -122,6 +122,21 @@ class Regression(ABC):
     weights: Tensor
     coefficients: Tensor
 
+    def __init__(self, features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> None:
+        left, sizes, right = torch.linalg.svd(mean, full_matrices=False)
+        rank = int((sizes > 1e-9 * sizes[0]).sum())
+        self._basis = left[:, :rank]  # (n, r), orthonormal columns in place of the mean's
+        self._to_basis = right[:rank].T / sizes[:rank]  # (m, r)
+        self._features, self._noise = features, noise
+        # Energies are thousands of eV, and what is to be learned of them a fraction of one.
+        plain = self._basis.T @ targets
+        found = self._solve(targets - self._basis @ plain)
+        self.coefficients = self._to_basis @ (plain + found)
+
+    @abstractmethod
+    def _solve(self, targets: Tensor) -> Tensor:
+        """Set the weights, and return coefficients of the basis of the mean (r,)."""
+
     @abstractmethod
     def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
         """Return the posterior covariance (B, B) of new targets, without their noise.
@@ -144,12 +159,11 @@ class Regression(ABC):
         """
         precision, duals = self._precision(rows)
         covariance = torch.linalg.pinv(precision, hermitian=True)
-        others = torch.cat([self._mean[: rows.start], self._mean[rows.stop :]])
-        if torch.linalg.matrix_rank(others) < torch.linalg.matrix_rank(self._mean):
+        own = self._basis[rows]
+        others = torch.eye(own.shape[1], dtype=own.dtype) - own.T @ own
+        if own.shape[1] and float(torch.linalg.eigvalsh(others)[0]) < 1e-9:
             covariance = torch.full_like(covariance, torch.nan)
         return covariance @ duals, covariance
-
-    _mean: Tensor
 
 
 def regress(features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> Regression:
@@ -173,20 +187,20 @@ def regress(features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> R
 class _Dual(Regression):
     """With one unknown per target."""
 
-    def __init__(self, features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> None:
-        covariance = gram(features)
-        covariance.diagonal().add_(noise)
-        self._features, self._mean = features, mean
+    def _solve(self, targets: Tensor) -> Tensor:
+        covariance = gram(self._features)
+        covariance.diagonal().add_(self._noise)
         self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
-        self._spread = self._inverse @ mean  # (n, m)
-        self._normal = torch.linalg.pinv(mean.T @ self._spread, hermitian=True)
-        self.coefficients = self._normal @ (self._spread.T @ targets)
-        self._duals = self._inverse @ (targets - mean @ self.coefficients)
-        self.weights = (self._duals.to(features.dtype) @ features).double()
+        self._spread = self._inverse @ self._basis  # (n, r)
+        self._normal = torch.linalg.inv(self._basis.T @ self._spread)
+        coefficients: Tensor = self._normal @ (self._spread.T @ targets)
+        self._duals = self._inverse @ (targets - self._basis @ coefficients)
+        self.weights = (self._duals.to(self._features.dtype) @ self._features).double()
+        return coefficients
 
     def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
         cross = (features @ self._features.T).double()
-        rest = mean - cross @ self._spread
+        rest = mean @ self._to_basis - cross @ self._spread
         explained = cross @ self._inverse @ cross.T
         found: Tensor = gram(features) - explained + rest @ self._normal @ rest.T
         return found
@@ -200,29 +214,32 @@ class _Dual(Regression):
 class _Primal(Regression):
     """With one unknown per weight."""
 
-    def __init__(self, features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> None:
-        self._features, self._mean, self._noise = features, mean, noise
+    def _solve(self, targets: Tensor) -> Tensor:
+        features, noise = self._features, self._noise
         normal = torch.eye(features.shape[1], dtype=torch.float64)
         for rows, some in zip(features.split(BLOCK), noise.split(BLOCK), strict=True):
             scaled = rows / some.sqrt().to(rows.dtype)[:, None]
             normal += (scaled.T @ scaled).double()
         self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(normal))
-        joint = self._transposed(mean)  # (D, m)
+        joint = self._transposed(self._basis)  # (D, r)
         self._spread = self._inverse @ joint
-        schur = mean.T @ (mean / noise[:, None]) - joint.T @ self._spread
-        self._normal = torch.linalg.pinv(schur, hermitian=True)
+        weighted = self._basis / noise[:, None]
+        self._normal = torch.linalg.inv(self._basis.T @ weighted - joint.T @ self._spread)
         right = self._inverse @ self._transposed(targets[:, None])[:, 0]
-        free = mean.T @ (targets / noise) - joint.T @ right
-        self.coefficients = self._normal @ free
-        self.weights = right - self._spread @ self.coefficients
-        fitted = (features @ self.weights.to(features.dtype)).double() + mean @ self.coefficients
-        self._left = targets - fitted
+        coefficients: Tensor = self._normal @ (weighted.T @ targets - joint.T @ right)
+        self.weights = right - self._spread @ coefficients
+        fitted = (features @ self.weights.to(features.dtype)).double()
+        self._left = targets - fitted - self._basis @ coefficients
+        return coefficients
 
     def _transposed(self, columns: Tensor) -> Tensor:
         weighted = (columns / self._noise[:, None]).to(self._features.dtype)
         return (self._features.T @ weighted).double()
 
     def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
+        return self._covariance(features, mean @ self._to_basis)
+
+    def _covariance(self, features: Tensor, mean: Tensor) -> Tensor:
         wide = features.double()
         rest = mean - wide @ self._spread
         found: Tensor = wide @ self._inverse @ wide.T + rest @ self._normal @ rest.T
@@ -230,7 +247,7 @@ class _Primal(Regression):
 
     def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
         noise = self._noise[rows]
-        known = self.covariance(self._features[rows], self._mean[rows])
+        known = self._covariance(self._features[rows], self._basis[rows])
         block = torch.diag(1.0 / noise) - known / noise[:, None] / noise
         return block, self._left[rows] / noise
 

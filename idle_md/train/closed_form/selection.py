@@ -4,6 +4,7 @@ Greedy choice by the variance of forces that is left over all candidates (Cohn, 
 1071, 1996), which depends on the features and not on the labels.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from idle_md.data import GeometryTensors, Store
 from idle_md.nn import load_checkpoint
+from idle_md.run_folder import checkpoints_of
 from idle_md.train.batches import Indices
 from idle_md.train.closed_form.adaptation import KEY, Adaptation
 from idle_md.train.closed_form.correction import Features
@@ -30,27 +32,33 @@ class LeastVariance:
 
     Parameters
     ----------
-    checkpoint
-        A model. One that ``adapt`` made knows what to expect of the difference of its levels; with
-        another one, all parts of its network are expected to change alike.
+    models
+        One checkpoint or run folder. One that ``adapt`` made knows what to expect of the difference
+        of its levels; with another one, all parts of its network are expected to change alike.
     seed
         Of projections and directions, and of which candidates are looked at if there are many.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the checkpoint cannot be read.
+        If it cannot be read, or it is not one.
     """
 
-    def __init__(self, checkpoint: Path | str, seed: int = 0) -> None:
-        potential, about = load_checkpoint(checkpoint)
+    def __init__(self, models: Sequence[Path], seed: int = 0) -> None:
+        checkpoints = [checkpoint for model in models for checkpoint in checkpoints_of(model)]
+        if len(checkpoints) != 1:
+            raise ValueError(
+                f"variance is that of one model, and {len(checkpoints)} were given: give one "
+                "checkpoint, of the low level or made by `adapt`"
+            )
+        potential, about = load_checkpoint(checkpoints[0])
         self._generator = torch.Generator().manual_seed(seed)
         self._adaptation = Adaptation.of(about) if KEY in about else None
         base = potential.alone(str(about["target"]))
         self._tangent = Tangent(self._adaptation.base if self._adaptation else base)
         self._projection = Projection(self._tangent.n_columns, KEPT, seed)
 
-    def __call__(self, store: Store, candidates: Indices, n: int, known: Indices) -> Indices:
+    def choose(self, store: Store, candidates: Indices, n: int, known: Indices) -> Indices:
         """Return n of the candidates in the order of choice, of molecules with few labels first.
 
         Parameters
@@ -82,7 +90,7 @@ class LeastVariance:
             eligible = np.flatnonzero(fewest)
             gains = _gains(variance, rows[eligible], variance @ judged @ variance)
             best = int(eligible[int(gains.argmax())])
-            variance = _known(variance, rows[best])
+            variance = _known(variance, self._rows(features, tensors, candidates[best], None))
             left[best] = False
             count[groups[best]] += 1
             chosen.append(best)
@@ -123,12 +131,14 @@ class LeastVariance:
 def _known(variance: Tensor, rows: Tensor) -> Tensor:
     """Return the variance (D, D) of weights once slopes with features (K, D) are known."""
     seen = rows @ variance
-    noisy = seen @ rows.T + torch.eye(len(rows))
-    return variance - seen.T @ torch.linalg.solve(noisy, seen)
+    noisy = seen @ rows.T + torch.eye(len(rows), dtype=rows.dtype)
+    less: Tensor = variance - seen.T @ torch.linalg.solve(noisy, seen)
+    return less
 
 
 def _gains(variance: Tensor, rows: Tensor, judged: Tensor) -> Tensor:
     """Return by how much geometries (C, K, D) would lower the variance that is judged (C,)."""
-    own = (rows @ variance) @ rows.mT + torch.eye(rows.shape[1])
+    own = (rows @ variance) @ rows.mT + torch.eye(rows.shape[1], dtype=rows.dtype)
     gained = (rows @ judged) @ rows.mT
-    return torch.linalg.solve(own, gained).diagonal(dim1=1, dim2=2).sum(1)
+    gains: Tensor = torch.linalg.solve(own, gained).diagonal(dim1=1, dim2=2).sum(1)
+    return gains

@@ -10,13 +10,13 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, jvp
 
 from idle_md.data import Batch
 from idle_md.edge_contract import edge_forces, sum_by_system
 from idle_md.nn import Potential
 from idle_md.nn.parameter_groups import SCALE_SHIFT, parameter_groups
 
-STEP = 1e-4  # of the difference quotient along a direction, in float64
 AT_ONCE = 64  # displacements that are differentiated together
 
 
@@ -84,37 +84,52 @@ class Tangent:
             rows.append(torch.cat(whole, dim=1))
         return torch.cat(rows)
 
-    def along(self, direction: Tensor) -> "Slope":
-        """Return how the energy changes with the parameters along a direction (P,)."""
-        moved = copy.deepcopy(self.potential)
-        parameters = _parameters(moved)
-        sizes = [parameter.numel() for parameter in parameters]
-        for parameter, part in zip(parameters, direction.split(sizes), strict=True):
-            parameter.data += STEP * part.view_as(parameter)
-        return Slope(copy.deepcopy(self.potential), moved)
 
-
-class Slope:
-    """The derivative of a potential's energy along a direction in its parameters.
+class Slope(nn.Module):
+    """How the energy of a potential changes with its parameters along a direction.
 
     Parameters
     ----------
-    start, end
-        Potentials a small step apart.
+    potential
+        Of a single fidelity; is copied.
+    direction
+        In the parameters (P,), in the order of the columns of :class:`Tangent`.
     """
 
-    def __init__(self, start: Potential, end: Potential) -> None:
-        self.start = start.requires_grad_(False)
-        self.end = end.requires_grad_(False)
+    def __init__(self, potential: Potential, direction: Tensor) -> None:
+        super().__init__()
+        self.potential = copy.deepcopy(potential).requires_grad_(False)
+        moved = _parameters(self.potential)
+        parts = direction.to(potential.dtype).split([parameter.numel() for parameter in moved])
+        tangents = {id(p): part.view_as(p) for p, part in zip(moved, parts, strict=True)}
+        named = dict(self.named_parameters())
+        self._tangents = {
+            name: tangents.get(id(parameter), torch.zeros_like(parameter))
+            for name, parameter in named.items()
+        }
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return energies (B,) in eV and forces (N, 3) in eV/angstrom, without constants."""
+    def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Return the potential's own atomic energies (N,) in eV above the reference energies."""
+        return atomic_energies(self.potential, batch, vectors)
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return changes of energies (B,) in eV and of forces (N, 3) in eV/angstrom, float64.
+
+        Parameters
+        ----------
+        batch
+            In the potential's precision.
+        """
         vectors = batch.edge_vectors.detach().requires_grad_(True)
-        before = atomic_energies(self.start, batch, vectors)
-        atomic = (atomic_energies(self.end, batch, vectors) - before) / STEP
+
+        def energies(parameters: dict[str, Tensor]) -> Tensor:
+            found: Tensor = functional_call(self, parameters, (batch, vectors))
+            return found
+
+        _, atomic = jvp(energies, (dict(self.named_parameters()),), (self._tangents,))
         (gradient,) = torch.autograd.grad(atomic.sum(), vectors)
-        energies = sum_by_system(atomic.detach(), batch.graph_index, batch.n_graphs)
-        return energies, edge_forces(gradient, batch.edge_index, len(batch.species))
+        total = sum_by_system(atomic.detach(), batch.graph_index, batch.n_graphs)
+        return total, edge_forces(gradient, batch.edge_index, len(batch.species))
 
 
 def atomic_energies(potential: Potential, batch: Batch, vectors: Tensor) -> Tensor:

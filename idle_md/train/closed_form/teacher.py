@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from idle_md.data import GeometryTensors, Labels, Store
 from idle_md.nn import Potential
@@ -15,11 +14,12 @@ from idle_md.train.prediction import potential_predictor, predict_all
 from idle_md.train.task import Task, labelled_geometries
 
 Mask = npt.NDArray[np.bool_]
+JUDGED = 256  # geometries that a model's own errors are taken from
 
 
 @dataclass(frozen=True)
 class KnownLevel:
-    """The known level at some geometries: its labels, and what a model says where there are none.
+    """The known level at some geometries: its labels, or what a model says in their place.
 
     Attributes
     ----------
@@ -27,26 +27,15 @@ class KnownLevel:
         The geometries, G of them with A atoms in total.
     energies, forces
         (G,) in eV and (A, 3) in eV/angstrom.
-    own_energies, own_forces
-        The model's.
     has_energy, has_forces
-        Where labels stand, (G,) and (A,).
+        Where labels stand, (G,) each.
     """
 
     store: Store
     energies: Values
     forces: Values
-    own_energies: Values
-    own_forces: Values
     has_energy: Mask
     has_forces: Mask
-
-    def errors(self) -> tuple[float, float]:
-        """Return mean squares of the model's errors: per atom in eV^2, in (eV/angstrom)^2."""
-        energy = (self.own_energies - self.energies)[self.has_energy]
-        per_atom = energy**2 / self.store.n_atoms[self.has_energy]
-        forces = (self.own_forces - self.forces)[self.has_forces]
-        return _mean(per_atom), _mean(forces**2)
 
 
 def known_level(store: Store, base: Potential, shown: Labels | None) -> KnownLevel:
@@ -61,19 +50,22 @@ def known_level(store: Store, base: Potential, shown: Labels | None) -> KnownLev
     shown
         Labels of that level; None where there are none to use.
     """
-    tensors = GeometryTensors(store, base.backbone.cutoff, [], base.dtype)
-    own_energies, own_forces = predict_all(potential_predictor(base, base.fidelities[0]), tensors)
     labels = shown or Labels.empty(store.n_geometries, len(store.numbers))
-    has_energy, has_forces = ~np.isnan(labels.energy), ~np.isnan(labels.forces[:, 0])
-    return KnownLevel(
-        store,
-        np.where(has_energy, labels.energy, own_energies),
-        np.where(has_forces[:, None], labels.forces, own_forces),
-        own_energies,
-        own_forces,
-        has_energy,
-        has_forces,
-    )
+    energies, forces = labels.energy.copy(), labels.forces.astype(np.float64)
+    has_energy, has_forces = ~np.isnan(energies), ~np.isnan(forces[store.offsets[:-1], 0])
+    missing = np.flatnonzero(~has_energy | ~has_forces)
+    if len(missing):
+        own_energies, own_forces = _predicted(store.select(missing), base)
+        energies[missing] = np.where(has_energy[missing], energies[missing], own_energies)
+        atoms = np.isin(np.repeat(np.arange(store.n_geometries), store.n_atoms), missing)
+        kept = ~np.isnan(forces[atoms])
+        forces[atoms] = np.where(kept, forces[atoms], own_forces)
+    return KnownLevel(store, energies, forces, has_energy, has_forces)
+
+
+def _predicted(store: Store, base: Potential) -> tuple[Values, Values]:
+    tensors = GeometryTensors(store, base.backbone.cutoff, [], base.dtype)
+    return predict_all(potential_predictor(base, base.fidelities[0]), tensors)
 
 
 def shown_labels(task: Task, indices: Indices, fidelity: str) -> Labels | None:
@@ -101,15 +93,13 @@ def labelled_differences(task: Task, base: Potential) -> Differences:
     known = known_level(task.store.select(labelled), base, shown_labels(task, labelled, name))
     high = shown_labels(task, labelled, target)
     assert high is not None
-    tested = _some(task.splits["validation"])
-    seen = known_level(task.store.select(tested), base, shown_labels(task, tested, name))
-    per_atom, of_forces = seen.errors()
+    per_atom, of_forces = _errors(task, base)
     return Differences(
         known.store,
         high.energy - known.energies,
         high.forces - known.forces,
         np.where(known.has_energy, 0.0, per_atom * known.store.n_atoms),
-        np.where(known.has_forces[known.store.offsets[:-1]], 0.0, of_forces),
+        np.where(known.has_forces, 0.0, of_forces),
     )
 
 
@@ -117,14 +107,26 @@ def teacher_labels(
     known: KnownLevel, correction: Correction, cutoff: float
 ) -> tuple[Values, Values]:
     """Return energies (G,) in eV and forces (A, 3) in eV/angstrom of the new level."""
-    tensors = GeometryTensors(known.store, cutoff, [], torch.float64)
+    tensors = GeometryTensors(known.store, cutoff, [], correction.dtype)
     energies, forces = predict_all(correction, tensors)
     return known.energies + energies, known.forces + forces
 
 
-def _some(indices: Indices, most: int = 256) -> Indices:
-    return np.sort(np.random.default_rng(0).permutation(indices)[:most])
+def _errors(task: Task, base: Potential) -> tuple[float, float]:
+    """Return mean squares of a model's errors: per atom in eV^2, in (eV/angstrom)^2.
 
-
-def _mean(values: Values) -> float:
-    return float(values.mean()) if values.size else 0.0
+    In validation; zeros if the task shows no labels of the model's level there.
+    """
+    order = np.random.default_rng(0).permutation(task.splits["validation"])
+    indices = np.sort(order[:JUDGED])
+    shown = shown_labels(task, indices, base.fidelities[0])
+    if shown is None or len(indices) == 0:
+        return 0.0, 0.0
+    store = task.store.select(indices)
+    energies, forces = _predicted(store, base)
+    per_atom = (energies - shown.energy) ** 2 / store.n_atoms
+    squares = (per_atom, (forces - shown.forces) ** 2)
+    first, second = (
+        float(np.nanmean(each)) if np.isfinite(each).any() else 0.0 for each in squares
+    )
+    return first, second

@@ -1,5 +1,6 @@
 """A new fidelity in closed form, and the whole network that learns it."""
 
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,7 @@ class ClosedForm(Stage):
         ValueError
             If the model lacks the base or an element, or there are too few labels.
         """
+        begun = time.monotonic()
         keep_freed_memory()
         source, about = load_checkpoint(self.model)
         base = base_level(source, about, self.base, self.config.target)
@@ -101,7 +103,8 @@ class ClosedForm(Stage):
         student = student_task(task, adaptation, self.student, self.settings)
         start = student_start(student, adaptation, self.settings)
         metadata = said | {KEY: adaptation.packed()}
-        finish = partial(self._finish, task, student)
+        before = time.monotonic() - begun
+        finish = partial(self._finish, task, student, before)
         return fit(student, start, self.folder, resume, console, metadata=metadata, finish=finish)
 
     def _fit(
@@ -114,8 +117,11 @@ class ClosedForm(Stage):
             console.print(_summary(self._posterior))
         save_checkpoint(self.folder.closed_form_file, base, said | {KEY: adaptation.packed()})
 
-    def _finish(self, task: Task, student: Task, seconds: float) -> None:
-        """Say in the checkpoint what the student misses, and write the errors."""
+    def _finish(self, task: Task, student: Task, before: float, seconds: float) -> None:
+        """Say in the checkpoint what the student misses, and write the errors.
+
+        It was fitted for so many seconds, and made ready to be in so many ``before``.
+        """
         potential, about = load_checkpoint(self.folder.best_checkpoint)
         adaptation = replace(Adaptation.of(about), missed=_missed(student, potential))
         about[KEY] = adaptation.packed()
@@ -130,7 +136,7 @@ class ClosedForm(Stage):
             for role, part in roles.items()
         }
         more = {"closed_form": teacher, "uncertainty": covered}
-        write_metrics(task, self.folder, seconds, more)
+        write_metrics(task, self.folder, before + seconds, more)
 
 
 def base_level(source: Potential, about: dict[str, Any], base: str, target: str) -> Potential:

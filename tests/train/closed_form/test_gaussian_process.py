@@ -56,6 +56,21 @@ def test_prediction_and_covariance(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [6, 40])
+def test_total_energies_do_not_drown_what_is_learned(width: int) -> None:
+    features, mean, noise, targets, _ = problem(width=width)
+    totals = mean @ torch.tensor([-1000.0, -40.0]).double()
+    dependent = torch.cat([mean, mean.sum(1, keepdim=True), mean], dim=1)
+    single = features.float()
+    found = regress(single, dependent, 1e-3 * noise, targets + totals)
+    expected = regress(features, mean, 1e-3 * noise, targets)
+    torch.testing.assert_close(found.weights, expected.weights, atol=1e-3, rtol=1e-3)
+    fitted = features @ found.weights + dependent @ found.coefficients - totals
+    torch.testing.assert_close(
+        fitted, features @ expected.weights + mean @ expected.coefficients, atol=1e-3, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("width", [6, 40])
 def test_left_out_is_what_leaving_out_gives(width: int) -> None:
     features, mean, noise, targets, _ = problem(width=width)
     found = regress(features, mean, noise, targets)
@@ -156,6 +171,19 @@ def test_known_noise_is_not_found_again() -> None:
     )
     assert within[0] < without[0]
     assert within[1] < without[1]
+
+
+def test_proportional_counts() -> None:
+    """Alkenes, as an example: twice as much hydrogen as carbon, and oxygen in some."""
+    features, _, _, targets, _ = problem(n=30, width=9)
+    carbon = 1.0 + torch.arange(30).double() % 4
+    mean = torch.stack([2 * carbon, carbon, (torch.arange(30) % 3 == 0).double()], dim=1)
+    kernels, no = kernels_of(features, 3, 6), torch.zeros(30, dtype=torch.bool)
+    zeros = torch.zeros(30).double()
+    _, (expected, _) = most_probable(kernels, mean[:, 1:], targets, no, zeros)
+    shifted = targets + mean @ torch.tensor([-16.0, -1036.0, -2042.0]).double()
+    _, (noise, _) = most_probable(kernels, mean, shifted, no, zeros)
+    assert noise == pytest.approx(expected, rel=1e-3)
 
 
 def test_noise_has_a_floor() -> None:

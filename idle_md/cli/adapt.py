@@ -19,6 +19,10 @@ def adapt(
     labels: Annotated[
         int | None, typer.Option(min=1, help="Labels to use; default: all that may be trained on.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="To train the student for; default: 8,000 steps."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw of labels.")] = 0,
 ) -> None:
     """Add a fidelity to a trained model: in closed form, learned by the whole network."""
@@ -27,7 +31,7 @@ def adapt(
     from idle_md.train import train as run
 
     console = make_console()
-    config = adapt_config(checkpoint, store, fidelity, out, base, labels, seed)
+    config = adapt_config(checkpoint, store, fidelity, out, base, labels, seed, minutes)
     run(config, console=console)
     console.print(f"Errors on test data are in {RunFolder(out).metrics_file}; next:")
     console.print(f"  idle-md export {RunFolder(out).best_checkpoint} -o model.pt", highlight=False)

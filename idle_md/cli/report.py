@@ -16,11 +16,10 @@ def report(
     ] = None,
 ) -> None:
     """Write one page of what was trained on what, and how good it is."""
-    from rich.console import Console
-
     from idle_md.report import write_report
+    from idle_md.terminal import make_console
 
     page, sentence = write_report(run, out, data)
-    console = Console(highlight=False)
-    console.print(sentence, style="bold")
-    console.print(f"Everything is in {page}")
+    console = make_console()
+    console.print(sentence, style="bold", highlight=False)
+    console.print(f"Everything is in {page}", highlight=False)

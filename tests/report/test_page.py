@@ -145,7 +145,7 @@ def test_validation_stands_in_for_roles(
     assert (before["wb97x"].role, before["gfn2"].errors["n_energies"]) == ("validation", 144)
 
     potential, about = load_checkpoint(run / "best.ckpt")
-    save_checkpoint(run / "best.ckpt", potential, {**about, "adaptation": {}})
+    save_checkpoint(run / "best.ckpt", potential, {**about, "closed_form": {}})
     after = {each.fidelity: each for each in held_out(open_run(run))}
     used = before["wb97x"].errors["n_energies"] - after["wb97x"].errors["n_energies"]
     assert used == about["label_counts"]["wb97x"]["validation"]["energy"] == 2

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idle_md.data import GeometryTensors, Labels, Store
+from idle_md.elements import symbols
 from idle_md.nn import Potential
 from idle_md.train.batches import Indices
 from idle_md.train.closed_form.correction import Correction
@@ -86,6 +87,11 @@ def labelled_differences(task: Task, base: Potential) -> Differences:
         Of the target, and the known level if its labels are to be used.
     base
         The model, of the known level alone.
+
+    Raises
+    ------
+    ValueError
+        If geometries to train on have an element that no labelled energy tells of.
     """
     name, target = base.fidelities[0], task.config.target
     pool = np.union1d(task.splits["train"], task.splits["validation"])
@@ -93,6 +99,7 @@ def labelled_differences(task: Task, base: Potential) -> Differences:
     known = known_level(task.store.select(labelled), base, shown_labels(task, labelled, name))
     high = shown_labels(task, labelled, target)
     assert high is not None
+    _check_elements(task, known.store.select(np.flatnonzero(~np.isnan(high.energy))))
     per_atom, of_forces = _errors(task, base)
     return Differences(
         known.store,
@@ -110,6 +117,19 @@ def teacher_labels(
     tensors = GeometryTensors(known.store, cutoff, [], correction.dtype)
     energies, forces = predict_all(correction, tensors)
     return known.energies + energies, known.forces + forces
+
+
+def _check_elements(task: Task, labelled: Store) -> None:
+    if labelled.n_geometries == 0:  # forces alone tell no constants, of whatever element
+        return
+    unknown = sorted(set(task.elements) - set(labelled.elements))
+    if unknown:
+        target = task.config.target
+        raise ValueError(
+            f"{task.config.data.store} has geometries with {', '.join(symbols(unknown))}, and none "
+            f"of those with a {target!r} energy has it: label some of them, draw more labels, or "
+            "leave these geometries out"
+        )
 
 
 def _errors(task: Task, base: Potential) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from idle_md.nn import load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import Label, Method, TrainConfig, parse_config
 from idle_md.train.methods.parts import on_source, on_target
+from idle_md.train.prediction import has_compiler
 from idle_md.train.sections import StudentConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.closed_form import ClosedForm
@@ -64,6 +65,7 @@ def adapt_config(
     base: str | None = None,
     labels: int | None = None,
     seed: int = 0,
+    minutes: float | None = None,
 ) -> TrainConfig:
     """Return the configuration of an adaptation of a checkpoint to a data set.
 
@@ -81,8 +83,10 @@ def adapt_config(
         How many to draw, evenly over the groups; all that may be trained on by default.
     seed
         Of that draw.
+    minutes
+        That the student is trained for; a number of steps by default.
     """
-    _, about = load_checkpoint(checkpoint)
+    potential, about = load_checkpoint(checkpoint)
     base = base or str(about["target"])
     store = load(source)
     split = dict(about.get("config", {}).get("data", {}).get("split", {}))
@@ -99,7 +103,14 @@ def adapt_config(
                 "split": {**split, "seed": seed},
                 "budgets": {} if labels is None else {fidelity: labels},
             },
-            "method": {"name": "adapt", "source": base, "checkpoint": str(checkpoint)},
+            "method": {
+                "name": "adapt",
+                "source": base,
+                "checkpoint": str(checkpoint),
+                "student": {} if minutes is None else {"budget": {"minutes": minutes}},
+            },
+            "backbone": potential.backbone.config.model_dump(),
+            "compile": potential.backbone.config.compiles and has_compiler(),
             "seed": seed,
         }
     )

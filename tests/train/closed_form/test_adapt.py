@@ -231,6 +231,9 @@ def test_adapt_config_of_the_command(small_store: Path, pretrained: Path, tmp_pa
     config = adapt_config(pretrained, str(small_store), "wb97x", tmp_path / "new", labels=16)
     assert config.labels == BOTH
     assert config.data.split.validation == 0.3  # that of the checkpoint's training
+    short = adapt_config(pretrained, str(small_store), "wb97x", tmp_path / "new", minutes=0.5)
+    assert short.method.student.budget.minutes == 0.5
+    assert short.method.student.budget.steps is None
 
 
 def test_joint_training_starts_from_an_adapted_model(
@@ -248,6 +251,19 @@ def test_joint_training_starts_from_an_adapted_model(
     others = {**method, "start": str(pretrained)}
     with pytest.raises(ValueError, match="heads of gfn2, but labels are given of gfn2, wb97x"):
         train(parse_config({**settings, "method": others, "out": settings["out"] + "-other"}))
+
+
+def test_elements_that_no_label_tells_of(
+    settings: Settings, pretrained: Path, store: Store, tmp_path: Path
+) -> None:
+    labels = store.labels_of("wb97x")
+    unlabelled = labels.energy.copy()
+    unlabelled[store.element_counts([7])[:, 0] > 0] = np.nan
+    part = replace(store, labels={**store.labels, "wb97x": Labels(unlabelled, labels.forces)})
+    part.write(tmp_path / "part.h5")
+    data = {**settings["data"], "store": str(tmp_path / "part.h5")}
+    with pytest.raises(ValueError, match="geometries with N, and none of those with a 'wb97x'"):
+        train(parse_config(adapted(settings, pretrained, data=data)))
 
 
 def test_misuse(settings: Settings, pretrained: Path) -> None:

@@ -25,6 +25,7 @@ GEOMETRY = ("numbers", "positions", "offsets", "cell", "pbc", "charge")
 VALUES = ("energies", "forces", "energy_variance", "force_variance")
 KEY = "closed_form"  # in the metadata of a checkpoint
 ONE_DEVIATION = 0.6827  # share of errors below one standard deviation
+COMPONENTS = 6  # random ones of a geometry's forces, where coverage is looked at
 FEWEST = 10  # errors that a calibration is based on
 
 
@@ -160,24 +161,29 @@ def predictive_std(checkpoint: Path | str, store: Store) -> Deviations:
     return deviations(adaptation, adaptation.posterior(), store)
 
 
-def deviations(adaptation: Adaptation, posterior: Posterior, store: Store) -> Deviations:
+def deviations(
+    adaptation: Adaptation, posterior: Posterior, store: Store, components: int | None = None
+) -> Deviations:
     """Return how sure a student is: of energies (G,) and of forces (A, 3).
 
     Variances are those of the closed form, noise included and calibrated, and what the student
-    misses of it.
+    misses of it. With ``components``, of so many random force components of each geometry; NaN
+    stands for the others.
     """
     cutoff = adaptation.base.backbone.cutoff
     tensors = GeometryTensors(store, cutoff, [], torch.float64)
-    energies, forces = np.empty(store.n_geometries), np.empty((len(store.numbers), 3))
+    energies, forces = np.empty(store.n_geometries), np.full((len(store.numbers), 3), np.nan)
+    generator = np.random.default_rng(0)
     of_energies, of_forces = (factor**2 for factor in adaptation.calibration)
     missed_per_atom, missed = adaptation.missed
     for index in range(store.n_geometries):
         n_atoms = int(store.n_atoms[index])
-        axes = torch.eye(3 * n_atoms, dtype=torch.float64).view(-1, n_atoms, 3)
+        chosen = generator.permutation(3 * n_atoms)[:components]
+        axes = torch.eye(3 * n_atoms, dtype=torch.float64)[chosen].view(-1, n_atoms, 3)
         found = posterior.variances(tensors.batch([index]), axes).numpy()
-        atoms = slice(store.offsets[index], store.offsets[index + 1])
         energies[index] = of_energies * found[0] + missed_per_atom * n_atoms
-        forces[atoms] = (of_forces * found[1:] + missed).reshape(n_atoms, 3)
+        first = store.offsets[index]
+        forces[first + chosen // 3, chosen % 3] = of_forces * found[1:] + missed
     return Deviations(np.sqrt(energies), np.sqrt(forces))
 
 
@@ -196,7 +202,7 @@ def coverage(
     target = student.fidelities[0]
     tensors = GeometryTensors(store, student.backbone.cutoff, [], student.dtype)
     energies, forces = predict_all(potential_predictor(student, target), tensors)
-    std, force_std = deviations(adaptation, posterior, store)
+    std, force_std = deviations(adaptation, posterior, store, COMPONENTS)
     true = store.labels_of(target)
     return {
         "energies": _compared(energies - true.energy, std),
@@ -205,7 +211,7 @@ def coverage(
 
 
 def _compared(errors: Values, std: Values) -> dict[str, float | int | None]:
-    known = ~np.isnan(errors)
+    known = ~np.isnan(errors) & ~np.isnan(std)
     if not known.any():
         return {"n": 0, "mean_std_mev": None, "share_within_one_std": None}
     return {

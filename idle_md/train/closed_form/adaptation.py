@@ -24,9 +24,7 @@ from idle_md.train.prediction import potential_predictor, predict_all
 GEOMETRY = ("numbers", "positions", "offsets", "cell", "pbc", "charge")
 VALUES = ("energies", "forces", "energy_variance", "force_variance")
 KEY = "closed_form"  # in the metadata of a checkpoint
-ONE_DEVIATION = 0.6827  # share of errors below one standard deviation
 COMPONENTS = 6  # random ones of a geometry's forces, where coverage is looked at
-FEWEST = 10  # errors that a calibration is based on
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,6 @@ class Adaptation:
         What was expected of the correction.
     direction, constants
         Of the correction.
-    calibration
-        Factors on the standard deviations of energies and of forces, so that those of the labelled
-        geometries, each left out in turn, are right.
     missed
         Mean squares of what the student misses of the closed form: of energies per atom in eV^2,
         and of force components in (eV/angstrom)^2; zeros as long as there is no student.
@@ -59,7 +54,6 @@ class Adaptation:
     prior: Prior
     direction: Tensor
     constants: Tensor
-    calibration: tuple[float, float] = (1.0, 1.0)
     missed: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
@@ -92,7 +86,7 @@ class Adaptation:
 
 
 def adapted(base: Potential, differences: Differences, seed: int) -> tuple[Adaptation, Posterior]:
-    """Fit a correction, and calibrate it on what it predicts of geometries left out.
+    """Fit a correction.
 
     Parameters
     ----------
@@ -102,26 +96,10 @@ def adapted(base: Potential, differences: Differences, seed: int) -> tuple[Adapt
         See :func:`~idle_md.train.closed_form.correction.fit_correction`.
     """
     posterior = fit_correction(base, differences, seed)
-    correction, (energies, slopes) = posterior.correction(), posterior.left_out()
-    return (
-        Adaptation(
-            base,
-            differences,
-            seed,
-            posterior.prior,
-            correction.direction,
-            correction.constants,
-            (_factor(energies), _factor(slopes)),
-        ),
-        posterior,
-    )
-
-
-def _factor(errors: Tensor) -> float:
-    """Return what standard deviations must be multiplied by, from errors and them (n, 2)."""
-    ratios = (errors[:, 0] / errors[:, 1]).abs()
-    ratios = ratios[~torch.isnan(ratios)]
-    return float(ratios.quantile(ONE_DEVIATION)) if len(ratios) >= FEWEST else 1.0
+    correction = posterior.correction()
+    direction, constants = correction.direction, correction.constants
+    made = Adaptation(base, differences, seed, posterior.prior, direction, constants)
+    return made, posterior
 
 
 class Deviations(NamedTuple):
@@ -166,24 +144,23 @@ def deviations(
 ) -> Deviations:
     """Return how sure a student is: of energies (G,) and of forces (A, 3).
 
-    Variances are those of the closed form, noise included and calibrated, and what the student
-    misses of it. With ``components``, of so many random force components of each geometry; NaN
-    stands for the others.
+    Variances are those of the closed form, or what the student misses of it where that is more: the
+    student evens out what the closed form has wrong, so the two do not add up. With
+    ``components``, of so many random force components of each geometry; NaN stands for the others.
     """
     cutoff = adaptation.base.backbone.cutoff
     tensors = GeometryTensors(store, cutoff, [], torch.float64)
     energies, forces = np.empty(store.n_geometries), np.full((len(store.numbers), 3), np.nan)
     generator = np.random.default_rng(0)
-    of_energies, of_forces = (factor**2 for factor in adaptation.calibration)
     missed_per_atom, missed = adaptation.missed
     for index in range(store.n_geometries):
         n_atoms = int(store.n_atoms[index])
         chosen = generator.permutation(3 * n_atoms)[:components]
         axes = torch.eye(3 * n_atoms, dtype=torch.float64)[chosen].view(-1, n_atoms, 3)
         found = posterior.variances(tensors.batch([index]), axes).numpy()
-        energies[index] = of_energies * found[0] + missed_per_atom * n_atoms
+        energies[index] = max(found[0], missed_per_atom * n_atoms)
         first = store.offsets[index]
-        forces[first + chosen // 3, chosen % 3] = of_forces * found[1:] + missed
+        forces[first + chosen // 3, chosen % 3] = np.maximum(found[1:], missed)
     return Deviations(np.sqrt(energies), np.sqrt(forces))
 
 

@@ -142,7 +142,7 @@ class Posterior:
         return Correction(self._base, direction, constants)
 
     def variances(self, batch: Batch, displacements: Tensor) -> Tensor:
-        """Return the variances (1 + K,) of one geometry's energy and of derivatives, with noise.
+        """Return the variances (1 + K,) of one geometry's energy and of derivatives, without noise.
 
         Parameters
         ----------
@@ -155,9 +155,7 @@ class Posterior:
         elements = self._base.backbone.elements
         mean = torch.zeros(len(features), len(elements), dtype=torch.float64)
         mean[0] = element_counts(batch, elements)[0]
-        noise = torch.tensor(self.prior.noise, dtype=torch.float64)
-        kinds = [ENERGY] + [SLOPE] * len(displacements)
-        return torch.relu(self._regression.covariance(features, mean).diagonal()) + noise[kinds]
+        return torch.relu(self._regression.covariance(features, mean).diagonal())
 
     def left_out(self) -> tuple[Tensor, Tensor]:
         """Return errors (n, 2) at every geometry when its own labels are left out.

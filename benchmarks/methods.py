@@ -1,12 +1,15 @@
-"""Compare all methods on chno-mini: errors at the high level by number of high-level labels.
+"""Compare all methods: errors at the high level by number and kind of high-level labels.
 
-Runs every configuration of examples/methods at each label budget with each seed (of the draw of
-labels, the weights and the order of batches) and prints mean and standard deviation over seeds.
-Finished runs are kept, so an interrupted comparison goes on where it was. What methods share is
-trained once: the low-level model that transfer and adapt start from (seed 0), and the joint
-training that idle_finetune goes on with, which is that of idle.
+Runs the configurations of examples/methods at each number of labelled geometries, with energies
+alone and with energies and forces, and with each seed (of the draw of labels, the weights and the
+order of batches), and prints means and standard deviations over seeds on the frozen held-out
+geometries of chno-mini. Finished runs are kept, so an interrupted comparison goes on where it was.
+The low-level model that transfer and adapt start from is trained once, and so is the joint training
+that idle_finetune goes on with, which is that of idle. Transfer is tried at several rates, and the
+one with the smallest validation error counts.
 
-    python benchmarks/methods.py --labels 36 144 --seeds 0 1 2 --out runs/benchmarks/methods
+    idle-md data join chno-mini data/chno/*.h5 -o chno.h5
+    python benchmarks/methods.py --store chno.h5 --out runs/benchmarks/methods
 """
 
 import argparse
@@ -18,44 +21,87 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from idle_md.data import load
+from idle_md.nn import load_checkpoint
 from idle_md.report.baseline import TrivialBaseline
 from idle_md.train import TrainConfig, load_config
+from idle_md.train.errors import errors_of_file
 from idle_md.train.run import train_unless_finished
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "methods"
 METRICS = {
-    "energy_mae_mev": "E, meV",
-    "relative_energy_mae_mev": "relative E, meV",
-    "force_mae_mev_per_angstrom": "F, meV/Å",
+    "energy_mae_mev": "E",
+    "relative_energy_mae_mev": "relative E",
+    "force_mae_mev_per_angstrom": "F",
 }
-STEPS_DECIDE = "budget.minutes=null"  # so the machine's speed and load do not
 HIGH, LOW = "wb97x", "gfn2"
+JUDGED = "chno-mini"
+KINDS = {"energies": ["energy"], "energies and forces": ["energy", "forces"]}
+RATES = (2e-4, 5e-4, 1.5e-3)  # of transfer
+STEPS = {  # in place of minutes, so that the machine's speed and load do not decide
+    "adapt": {"budget": {"steps": 20_000}, "method.student.budget": {"steps": 8000}},
+    "idle": {"budget": {"steps": 10_000}},
+    "idle_finetune": {"budget": {"steps": 10_000}},
+    "delta": {"budget": {"steps": 3000, "early_stopping": 10}},
+    "single": {"budget": {"steps": 3000, "early_stopping": 10}},
+    "transfer": {"budget": {"steps": 20_000}},
+}
+Row = dict[str, Any]
 
 
-def configuration(name: str, labels: int, seed: int, arguments: argparse.Namespace) -> TrainConfig:
-    """Return an example's configuration at one budget and seed."""
-    out = arguments.out / f"{name}-{labels}-{seed}"
-    changes = [f"out={out}", f"data.budgets.{HIGH}={labels}", f"seed={seed}", STEPS_DECIDE]
-    changes += [f"data.split.seed={seed}", f"threads={arguments.threads}"]
+def configuration(
+    name: str, kind: str, labels: int, seed: int, arguments: argparse.Namespace, **more: Any
+) -> TrainConfig:
+    """Return an example's configuration with one number and kind of labels and one seed."""
+    suffix = "-".join(str(value) for value in more.values())
+    out = arguments.out / f"{name}-{kind.replace(' ', '-')}-{labels}-{seed}{suffix and '-'}{suffix}"
+    given = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+    kinds = {f: KINDS[kind] if f == HIGH else both for f, both in given["labels"].items()}
+    values: dict[str, Any] = {
+        "out": str(out),
+        "labels": kinds,
+        "data": {
+            "store": arguments.store,
+            "split": {"seed": seed, "validation": arguments.validation},
+            "budgets": {HIGH: labels},
+        },
+        "seed": seed,
+        "threads": arguments.threads,
+        **STEPS[name],
+        **more,
+    }
     if name in ("transfer", "adapt"):
-        changes.append(f"method.checkpoint={low_level_model(arguments)}")
+        values["method.checkpoint"] = str(base_model(arguments))
+    changes = [f"{key}={json.dumps(value)}" for key, value in values.items()]
     config = load_config(EXAMPLES / f"{name}.yaml", changes)
     if name == "idle_finetune":
-        share_joint_training(config, arguments.out / f"idle-{labels}-{seed}")
+        share_joint_training(config, Path(str(out).replace("idle_finetune", "idle", 1)))
     return config
 
 
-def low_level_model(arguments: argparse.Namespace) -> Path:
+def base_model(arguments: argparse.Namespace) -> Path:
     """Return a model of the low level alone, trained unless that is done."""
-    changes = [f"out={arguments.out / 'transfer'}", f"threads={arguments.threads}", STEPS_DECIDE]
-    config = load_config(EXAMPLES / "transfer.yaml", changes)
-    stage = config.method.pretraining(config)
-    assert stage is not None
-    return train_unless_finished(stage, Console()).best_checkpoint
+    if arguments.base is not None:
+        given: Path = arguments.base
+        return given
+    values: dict[str, Any] = {
+        "out": str(arguments.out / "base"),
+        "labels": {LOW: ["energy", "forces"]},
+        "target": LOW,
+        "method": "single",
+        "data": {"store": arguments.store, "split": {"validation": arguments.validation}},
+        "budget": {"steps": 20_000, "validate_every": 1000},
+        "optimizer": {"learning_rate": 4e-3},
+        "compile": True,
+        "threads": arguments.threads,
+    }
+    changes = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    config = load_config(EXAMPLES / "single.yaml", changes)
+    return train_unless_finished(config, Console()).best_checkpoint
 
 
 def share_joint_training(config: TrainConfig, done: Path) -> None:
@@ -64,57 +110,81 @@ def share_joint_training(config: TrainConfig, done: Path) -> None:
         shutil.copytree(done, config.out / "pretrain")
 
 
-def errors_of(config: TrainConfig, console: Console) -> dict[str, Any]:
-    """Train, unless that is done, and return the errors on the test geometries."""
-    found: dict[str, Any] = train_unless_finished(config, console).read_metrics()["test"][HIGH]
-    return found
+def trained(
+    name: str, kind: str, labels: int, seed: int, arguments: argparse.Namespace, console: Console
+) -> Row:
+    """Train, unless that is done, and return errors, minutes and what else there is to say."""
+    rates = RATES if name == "transfer" else (None,)
+    found = []
+    for rate in rates:
+        more = {} if rate is None else {"method.finetune.learning_rate": rate}
+        config = configuration(name, kind, labels, seed, arguments, **more)
+        console.print(f"{config.out}", highlight=False)
+        found.append(train_unless_finished(config, console))
+    scores = [load_checkpoint(folder.best_checkpoint)[1]["validation"]["score"] for folder in found]
+    best = found[int(np.argmin(scores))]
+    errors, metrics = errors_of_file(best.best_checkpoint, JUDGED), best.read_metrics()
+    row = {role: errors[role][HIGH] for role in ("test", "ood")}
+    row |= {key: metrics[key] for key in ("closed_form", "uncertainty") if key in metrics}
+    return {**row, "minutes": metrics["train_seconds"] / 60}
 
 
-def baseline_of(config: TrainConfig) -> dict[str, Any]:
-    """Return the errors of the low level plus fitted reference energies."""
-    store = load(config.data.store)
-    test = store.select(np.flatnonzero((store.role == "test") & store.has_energy(HIGH)))
-    return dict(TrivialBaseline.fitted(config, LOW).errors(test)[0])
+def baseline(kind: str, labels: int, seed: int, arguments: argparse.Namespace) -> Row:
+    """Return the errors of the low level plus reference energies fitted to the same labels."""
+    fitted = TrivialBaseline.fitted(configuration("idle", kind, labels, seed, arguments), LOW)
+    store = load(JUDGED)
+    parts = {
+        role: store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
+        for role in ("test", "ood")
+    }
+    return {**{role: fitted.errors(part)[0] for role, part in parts.items()}, "minutes": 0.0}
 
 
-def print_table(rows: dict[str, dict[int, list[dict[str, Any]]]], console: Console) -> None:
-    """Print mean and standard deviation over seeds."""
-    table = Table(title=f"chno-mini, {HIGH}, held-out geometries: mean absolute errors")
-    table.add_column("method")
-    table.add_column("labels", justify="right")
-    for heading in METRICS.values():
-        table.add_column(heading, justify="right")
-    for name, by_labels in rows.items():
-        for labels, found in by_labels.items():
-            columns = [[one[key] for one in found] for key in METRICS]
-            cells = [f"{np.mean(c):.1f} ± {np.std(c, ddof=len(c) > 1):.1f}" for c in columns]
-            table.add_row(name, str(labels), *cells)
+def print_table(rows: list[Row], console: Console) -> None:
+    """Print means and standard deviations over seeds."""
+    table = Table(title=f"{HIGH}, held-out geometries of {JUDGED}: meV and meV/angstrom")
+    for heading in ("labels", "method", "test", "ood", "minutes"):
+        table.add_column(heading, no_wrap=True)
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["kind"], row["labels"], row["method"]), []).append(row)
+    for (kind, labels, method), some in groups.items():
+        cells = []
+        for role in ("test", "ood"):
+            columns = [[row[role][key] for row in some] for key in METRICS]
+            spread = [(np.mean(c), np.std(c, ddof=len(c) > 1)) for c in columns]
+            cells.append(" / ".join(f"{mean:.1f} ± {width:.1f}" for mean, width in spread))
+        minutes = np.mean([row["minutes"] for row in some])
+        table.add_row(f"{labels} {kind}", method, *cells, f"{minutes:.1f}")
     console.print(table)
 
 
 def main() -> None:
     """Parse arguments, train what is missing, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--labels", type=int, nargs="+", default=[36, 144])
+    parser.add_argument("--labels", type=int, nargs="+", default=[36, 72, 144])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--methods", nargs="+", default=sorted(p.stem for p in EXAMPLES.glob("*")))
+    parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS))
+    parser.add_argument("--methods", choices=STEPS, nargs="+", default=list(STEPS))
+    parser.add_argument("--store", default=JUDGED, help="what is trained on")
+    parser.add_argument("--validation", type=float, default=0.005, help="share of the store")
+    parser.add_argument("--base", type=Path, help="low-level model to start from")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/methods"))
     arguments = parser.parse_args()
-    console = Console()
-    rows: dict[str, dict[int, list[dict[str, Any]]]] = {"trivial baseline": {}}
-    for labels in arguments.labels:
-        for seed in arguments.seeds:
-            joint = configuration("idle", labels, seed, arguments)
-            rows["trivial baseline"].setdefault(labels, []).append(baseline_of(joint))
-            for name in arguments.methods:
-                config = configuration(name, labels, seed, arguments)
-                found = errors_of(config, console)
-                rows.setdefault(name, {}).setdefault(labels, []).append(found)
-    print_table(rows, console)
+    console, rows = Console(width=150), []
     machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": arguments.threads}
-    result = {**machine, "seeds": arguments.seeds, "rows": rows}
-    (arguments.out / "methods.json").write_text(json.dumps(result, indent=2))
+    cases = [(k, n, s) for s in arguments.seeds for n in arguments.labels for k in arguments.kinds]
+    for kind, labels, seed in cases:
+        about = {"kind": kind, "labels": labels, "seed": seed}
+        found = baseline(kind, labels, seed, arguments)
+        rows.append({**about, "method": "trivial baseline", **found})
+        for name in arguments.methods:
+            found = trained(name, kind, labels, seed, arguments, console)
+            rows.append({**about, "method": name, **found})
+            print_table(rows, console)
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            (arguments.out / "methods.json").write_text(json.dumps({**machine, "rows": rows}))
 
 
 if __name__ == "__main__":

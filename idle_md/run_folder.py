@@ -48,6 +48,11 @@ class RunFolder:
         """Of the training that this one goes on from."""
         return RunFolder(self.path / "pretrain")
 
+    @property
+    def refinement(self) -> "RunFolder":
+        """Of the training by which a model gets to know the geometries of a data set."""
+        return RunFolder(self.path / "refine")
+
     def trial(self, weight: float) -> "RunFolder":
         """Of the short training with a low-level weight."""
         return RunFolder(self.path / "weights" / f"{weight:g}")

@@ -89,9 +89,13 @@ def opened_folder(config: TrainConfig, resume: bool) -> RunFolder:
 
 
 def _alike(before: Any, now: Any) -> bool:
-    """Compare settings; a budget of minutes alone was once written with the default of steps."""
+    """Compare settings of a run with those of an older version, perhaps.
+
+    A setting that is not used may not have been there yet, and a budget of minutes alone was once
+    written with the default of steps.
+    """
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return bool(before == now)
     if before.get("steps") == STEPS and now.get("steps", STEPS) is None:
         before = {**before, "steps": None}
-    return before.keys() == now.keys() and all(_alike(before[key], now[key]) for key in now)
+    return all(_alike(before.get(key), now.get(key)) for key in {**before, **now})

@@ -32,6 +32,11 @@ class DataConfig(Section):
         description="labelled geometries of a fidelity, training and validation together, drawn "
         "evenly over the groups; without an entry all are used",
     )
+    replay: str | None = Field(
+        default=None,
+        description="another data set, of which the rest of every batch is: what a model was "
+        "trained on before, so that it forgets nothing while it goes on",
+    )
     budget_validation: Share = Field(
         default=0.1,
         description="share of a budget that is kept for validation, where the split has as many",
@@ -109,6 +114,18 @@ class FinetuneConfig(Section):
     learning_rate: Positive = 2e-4
     batch_size: Count = 16
     budget: BudgetConfig = BudgetConfig(steps=2000, validate_every=50, early_stopping=20)
+
+
+class RefineConfig(Section):
+    """Training a model on at its own level, on the geometries of another data set."""
+
+    replay: str | None = Field(
+        default=None,
+        description="the data set that it was trained on before: half of every batch is of it",
+    )
+    learning_rate: Positive = 1e-3
+    batch_size: Count = 40
+    budget: BudgetConfig = BudgetConfig(steps=2000, validate_every=250)
 
 
 class StudentConfig(Section):

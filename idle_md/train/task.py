@@ -9,10 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from idle_md.data import GeometryTensors, Store, draw_labels, load, split
+from idle_md.data import GeometryTensors, Store, draw_labels, join, load, merge_copies, split
 from idle_md.train.batches import BatchStream, Indices
 from idle_md.train.config import Label, TrainConfig
 from idle_md.train.loss import Objective
+
+REPLAYED = "replayed"  # column of a store
 
 
 @dataclass
@@ -56,7 +58,7 @@ def build_task(config: TrainConfig) -> Task:
         splits=splits,
         elements=_elements(store, splits["train"]),
         objective=build_objective(config, tensors),
-        stream=_build_stream(config, tensors, splits["train"]),
+        stream=_build_stream(config, store, tensors, splits["train"]),
         label_counts=_count_labels(config, tensors, splits),
     )
 
@@ -77,7 +79,7 @@ def relabelled(task: Task, config: TrainConfig, energies: Tensor, forces: Tensor
     tensors.fidelities = [config.target]
     tensors.energies, tensors.forces = energies[:, None], forces[:, None].to(task.tensors.forces)
     objective = build_objective(config, tensors)
-    stream = _build_stream(config, tensors, task.splits["train"])
+    stream = _build_stream(config, task.store, tensors, task.splits["train"])
     return replace(task, config=config, tensors=tensors, objective=objective, stream=stream)
 
 
@@ -88,8 +90,24 @@ def _elements(store: Store, indices: Indices) -> list[int]:
 
 
 def load_store(config: TrainConfig) -> Store:
-    """Return the data set of a configuration, with the labels that its method learns."""
-    return config.method.labels(config, load(config.data.store))
+    """Return the data set of a configuration, with the labels that its method learns.
+
+    What is replayed comes after it, without what it has itself.
+    """
+    store = config.method.labels(config, load(config.data.store))
+    if config.data.replay is None:
+        return store
+    parts = [
+        replace(part, info={**part.info, REPLAYED: np.full(part.n_geometries, is_replayed)})
+        for part, is_replayed in ((store, False), (load(config.data.replay), True))
+    ]
+    return merge_copies(join(parts))
+
+
+def is_replayed(store: Store) -> npt.NDArray[np.bool_]:
+    """Return which geometries (G,) are of the data set that is replayed, if there is one."""
+    found: npt.NDArray[np.bool_] = store.info.get(REPLAYED, np.zeros(store.n_geometries, bool))
+    return found
 
 
 def _check_labels(config: TrainConfig, store: Store) -> None:
@@ -173,9 +191,11 @@ def build_objective(config: TrainConfig, tensors: GeometryTensors) -> Objective:
     return Objective(weights, paired, config.compile)
 
 
-def _build_stream(config: TrainConfig, tensors: GeometryTensors, train: Indices) -> BatchStream:
+def _build_stream(
+    config: TrainConfig, store: Store, tensors: GeometryTensors, train: Indices
+) -> BatchStream:
     labelled = labelled_geometries(tensors)[train]
-    is_target = labelled[:, -1]
+    is_target = labelled[:, -1] & ~is_replayed(store)[train]
     return BatchStream(
         target=train[is_target],
         others=train[~is_target & labelled.any(1)],

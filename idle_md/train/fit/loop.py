@@ -22,7 +22,7 @@ from idle_md.train.fit.callbacks import Log, Validation, moving_average
 from idle_md.train.fit.module import Batches, FitModule
 from idle_md.train.fit.optimizer import Optimization
 from idle_md.train.report import checkpoint_metadata, label_table, write_metrics
-from idle_md.train.task import Task, labelled_geometries
+from idle_md.train.task import Task, is_replayed, labelled_geometries
 
 
 def fit(
@@ -137,7 +137,8 @@ def validation_indices(task: Task) -> Indices:
     """Return the validation geometries: all with a target label, some of the others."""
     indices = task.splits["validation"]
     labelled = labelled_geometries(task.tensors)[indices]
-    target, others = indices[labelled[:, -1]], indices[~labelled[:, -1] & labelled.any(1)]
+    is_target = labelled[:, -1] & ~is_replayed(task.store)[indices]
+    target, others = indices[is_target], indices[~is_target & labelled.any(1)]
     if len(target) == 0:
         raise ValueError(
             f"no validation geometry has a label of the target {task.config.target!r}: raise "

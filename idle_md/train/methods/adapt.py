@@ -10,8 +10,9 @@ from idle_md.nn import load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import Label, Method, TrainConfig, parse_config
 from idle_md.train.methods.parts import on_source, on_target
+from idle_md.train.methods.transfer import Transfer
 from idle_md.train.prediction import has_compiler
-from idle_md.train.sections import StudentConfig
+from idle_md.train.sections import FinetuneConfig, RefineConfig, StudentConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.closed_form import ClosedForm
 from idle_md.train.stages.source import Pretraining, Trained
@@ -24,6 +25,10 @@ class Adapt(Method):
     source: str = Field(description="fidelity of the trained model that is corrected")
     checkpoint: Path | None = Field(
         default=None, description="trained model to start from in place of a pre-training"
+    )
+    refine: RefineConfig | None = Field(
+        default=None,
+        description="first train the model on with the data set's own labels of that fidelity",
     )
     student: StudentConfig = StudentConfig()
 
@@ -52,9 +57,40 @@ class Adapt(Method):
         else:
             start = Pretraining(on_source(config, self.source))
         model = self.checkpoint or folder.pretraining.best_checkpoint
+        stages = [start]
+        if self.refine is not None:
+            stages.append(Pretraining(_refining(config, self.source, model, self.refine)))
+            model = folder.refinement.best_checkpoint
         labels: dict[str, list[Label]] = {config.target: ["energy", "forces"]}
         student = on_target(config, self.student).model_copy(update={"labels": labels})
-        return [start, ClosedForm(config, folder, model, self.source, student, self.student)]
+        return [*stages, ClosedForm(config, folder, model, self.source, student, self.student)]
+
+
+def _refining(
+    config: TrainConfig, source: str, checkpoint: Path, settings: RefineConfig
+) -> TrainConfig:
+    """Return a training in a subfolder of a trained model, on its own level's labels.
+
+    Raises
+    ------
+    ValueError
+        If that level has no energies among the labels.
+    """
+    finetune = FinetuneConfig(
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        budget=settings.budget,
+    )
+    share = {"target_share": 0.5 if settings.replay else config.batch.target_share}
+    alone = on_source(config, source)
+    return alone.model_copy(
+        update={
+            "out": RunFolder(config.out).refinement.path,
+            "method": Transfer(source=source, checkpoint=checkpoint, finetune=finetune),
+            "data": alone.data.model_copy(update={"replay": settings.replay}),
+            "batch": alone.batch.model_copy(update=share),
+        }
+    )
 
 
 def adapt_config(

@@ -218,6 +218,32 @@ def test_killed_and_resumed_adaptation_ends_with_the_same_student(
     assert found == pytest.approx(expected, rel=1e-6)
 
 
+def test_refinement_knows_the_data_set_and_forgets_nothing(
+    settings: Settings, pretrained: Path, store: Store, tmp_path: Path
+) -> None:
+    """A model of both molecules goes on with one of them alone, with and without replay."""
+    store.select(np.flatnonzero(store.group == "methanol")).write(tmp_path / "methanol.h5")
+    other = store.select(np.flatnonzero((store.group == "methylamine") & (store.role == "test")))
+    budget = {"steps": 60, "validate_every": 20}
+    errors = {}
+    for name, replay in (("alone", None), ("replay", settings["data"]["store"])):
+        changes = adapted(settings, pretrained, out=str(tmp_path / name))
+        changes["data"] = {**settings["data"], "store": str(tmp_path / "methanol.h5")}
+        changes["method"]["refine"] = {"budget": budget, "replay": replay, "learning_rate": 5e-3}
+        changes["method"]["student"]["budget"] = {"steps": 1, "validate_every": 1}
+        run = train(parse_config(changes))
+        adaptation = Adaptation.of(load_checkpoint(run / "best.ckpt")[1])
+        refined, about = load_checkpoint(run / "refine" / "best.ckpt")
+        assert adaptation.base.fidelities == refined.fidelities == ["gfn2"]
+        for key, value in adaptation.base.backbone.state_dict().items():
+            assert torch.equal(value, refined.backbone.state_dict()[key])
+        assert about["config"]["data"]["replay"] == replay
+        errors[name] = errors_of_potential(refined, other, "gfn2")[0]["force_mae_mev_per_angstrom"]
+    before = errors_of_potential(load_checkpoint(pretrained)[0], other, "gfn2")[0]
+    assert errors["replay"] < errors["alone"]
+    assert errors["replay"] < before["force_mae_mev_per_angstrom"]
+
+
 def test_student_of_another_size(settings: Settings, pretrained: Path) -> None:
     changes = adapted(settings, pretrained)
     changes["method"]["student"]["features"] = 24

@@ -90,6 +90,10 @@ class Method(Section, ABC):
         """Return whose energies are learned as differences where both are labelled, likewise."""
         return {}
 
+    def of_member(self) -> "Method":
+        """Return the method of one member of a committee, which differ in their seeds."""
+        return self
+
     def weight(self, config: "TrainConfig", fidelity: str) -> float:
         """Return the factor on the loss of a fidelity."""
         return 1.0

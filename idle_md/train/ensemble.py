@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from idle_md.data import Store, split
-from idle_md.nn import load_checkpoint
+from idle_md.nn import levels, load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
@@ -52,7 +52,8 @@ def train_ensemble(
     folders = [folder.member(k) for k in range(members)]
     for k, member in enumerate(folders):
         seed = config.seed + k
-        changes = {"out": member.path, "seed": seed, "ensemble": 1, "diagnose": 0}
+        alone = {"ensemble": 1, "diagnose": 0, "method": config.method.of_member()}
+        changes = {"out": member.path, "seed": seed, **alone}
         if console is not None:
             console.print(f"Member {k + 1} of {members}, seed {seed}, in {member.path}")
         one = config.model_copy(update=changes)
@@ -66,11 +67,11 @@ def train_ensemble(
 
 def _write_metrics(config: TrainConfig, folder: RunFolder, members: Sequence[RunFolder]) -> None:
     metrics = [member.read_metrics() for member in members]
-    potentials = [load_checkpoint(member.best_checkpoint)[0] for member in members]
-    cutoff = potentials[0].backbone.cutoff
-    dtype = potentials[0].dtype
+    known = [levels(*load_checkpoint(member.best_checkpoint)) for member in members]
 
     def errors(store: Store, fidelity: str) -> Errors:
+        potentials = [each[fidelity][0] for each in known]
+        cutoff, dtype = potentials[0].backbone.cutoff, potentials[0].dtype
         predictor = committee_predictor(potentials, fidelity)
         if not potentials[0].has_energies(fidelity):
             store = without_energies(store, fidelity)

@@ -138,6 +138,12 @@ class StudentConfig(Section):
     geometries: Count = Field(
         default=50_000, description="most geometries of the data set that it is trained on"
     )
+    drawn: bool = Field(
+        default=False,
+        description="learn a correction that is drawn from the posterior with the training's seed, "
+        "not the most probable one; members of a committee do, so that their spread means "
+        "something",
+    )
     learning_rate: Positive = 1.5e-3
     batch_size: Count = 40
     budget: BudgetConfig = BudgetConfig(steps=8000, validate_every=500)

@@ -85,7 +85,9 @@ class Adaptation:
         return fit_correction(self.base, self.differences, self.seed, self.prior)
 
 
-def adapted(base: Potential, differences: Differences, seed: int) -> tuple[Adaptation, Posterior]:
+def adapted(
+    base: Potential, differences: Differences, seed: int, drawn: int | None = None
+) -> tuple[Adaptation, Posterior]:
     """Fit a correction.
 
     Parameters
@@ -94,9 +96,11 @@ def adapted(base: Potential, differences: Differences, seed: int) -> tuple[Adapt
         The model, of the known level alone.
     differences, seed
         See :func:`~idle_md.train.closed_form.correction.fit_correction`.
+    drawn
+        Seed of a correction that is drawn from the posterior; None for the most probable one.
     """
     posterior = fit_correction(base, differences, seed)
-    correction = posterior.correction()
+    correction = posterior.correction(drawn)
     direction, constants = correction.direction, correction.constants
     made = Adaptation(base, differences, seed, posterior.prior, direction, constants)
     return made, posterior

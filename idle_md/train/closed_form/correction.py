@@ -133,13 +133,15 @@ class Posterior:
     _features: Features
     _regression: Regression
 
-    def correction(self) -> Correction:
-        """Return the most probable correction."""
+    def correction(self, drawn: int | None = None) -> Correction:
+        """Return the most probable correction, or one drawn from the posterior with a seed."""
+        weights, coefficients = self._regression.weights, self._regression.coefficients
+        if drawn is not None:
+            weights, coefficients = self._regression.sample(torch.Generator().manual_seed(drawn))
         elements = self._base.backbone.elements
         constants = torch.zeros(max(elements) + 1, dtype=torch.float64)
-        constants[elements] = self._regression.coefficients
-        direction = self._features.direction(self._regression.weights)
-        return Correction(self._base, direction, constants)
+        constants[elements] = coefficients
+        return Correction(self._base, self._features.direction(weights), constants)
 
     def variances(self, batch: Batch, displacements: Tensor) -> Tensor:
         """Return the variances (1 + K,) of one geometry's energy and of derivatives, without noise.

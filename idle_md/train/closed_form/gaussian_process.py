@@ -130,12 +130,33 @@ class Regression(ABC):
         self._features, self._noise = features, noise
         # Energies are thousands of eV, and what is to be learned of them a fraction of one.
         plain = self._basis.T @ targets
-        found = self._solve(targets - self._basis @ plain)
-        self.coefficients = self._to_basis @ (plain + found)
+        self._centred = targets - self._basis @ plain
+        self._prepare()
+        self.weights, found = self._solve(self._centred)
+        fitted = (features @ self.weights.to(features.dtype)).double()
+        self._duals = (self._centred - fitted - self._basis @ found) / noise
+        self._plain = self._to_basis @ plain
+        self.coefficients = self._plain + self._to_basis @ found
+
+    def sample(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return weights (D,) and coefficients (m,) drawn from the posterior.
+
+        By Matheron's rule: a draw from the prior, moved to the targets as the mean would be.
+        """
+        n, columns = self._features.shape
+        drawn = torch.randn(columns, generator=generator, dtype=torch.float64)
+        noise = torch.randn(n, generator=generator, dtype=torch.float64) * self._noise.sqrt()
+        seen = (self._features @ drawn.to(self._features.dtype)).double() + noise
+        weights, found = self._solve(self._centred - seen)
+        return drawn + weights, self._plain + self._to_basis @ found
 
     @abstractmethod
-    def _solve(self, targets: Tensor) -> Tensor:
-        """Set the weights, and return coefficients of the basis of the mean (r,)."""
+    def _prepare(self) -> None:
+        """Factorise what does not depend on the targets."""
+
+    @abstractmethod
+    def _solve(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weights (D,), and coefficients of the basis of the mean (r,)."""
 
     @abstractmethod
     def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
@@ -148,8 +169,8 @@ class Regression(ABC):
         """
 
     @abstractmethod
-    def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Return P[rows, rows] and (P y)[rows] of ``P``, which takes targets y to their duals."""
+    def _precision(self, rows: slice) -> Tensor:
+        """Return P[rows, rows] of ``P``, which takes targets to their duals."""
 
     def left_out(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Return some targets less their prediction from all others (b,), and its covariance.
@@ -157,13 +178,12 @@ class Regression(ABC):
         The covariance (b, b) has the noise in it. Where the others say nothing of a column of the
         mean, all is NaN.
         """
-        precision, duals = self._precision(rows)
-        covariance = torch.linalg.pinv(precision, hermitian=True)
+        covariance = torch.linalg.pinv(self._precision(rows), hermitian=True)
         own = self._basis[rows]
         others = torch.eye(own.shape[1], dtype=own.dtype) - own.T @ own
         if own.shape[1] and float(torch.linalg.eigvalsh(others)[0]) < 1e-9:
             covariance = torch.full_like(covariance, torch.nan)
-        return covariance @ duals, covariance
+        return covariance @ self._duals[rows], covariance
 
 
 def regress(features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> Regression:
@@ -187,16 +207,17 @@ def regress(features: Tensor, mean: Tensor, noise: Tensor, targets: Tensor) -> R
 class _Dual(Regression):
     """With one unknown per target."""
 
-    def _solve(self, targets: Tensor) -> Tensor:
+    def _prepare(self) -> None:
         covariance = gram(self._features)
         covariance.diagonal().add_(self._noise)
         self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
         self._spread = self._inverse @ self._basis  # (n, r)
         self._normal = torch.linalg.inv(self._basis.T @ self._spread)
-        coefficients: Tensor = self._normal @ (self._spread.T @ targets)
-        self._duals = self._inverse @ (targets - self._basis @ coefficients)
-        self.weights = (self._duals.to(self._features.dtype) @ self._features).double()
-        return coefficients
+
+    def _solve(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        coefficients = self._normal @ (self._spread.T @ targets)
+        duals = self._inverse @ (targets - self._basis @ coefficients)
+        return (duals.to(self._features.dtype) @ self._features).double(), coefficients
 
     def covariance(self, features: Tensor, mean: Tensor) -> Tensor:
         cross = (features @ self._features.T).double()
@@ -205,16 +226,16 @@ class _Dual(Regression):
         found: Tensor = gram(features) - explained + rest @ self._normal @ rest.T
         return found
 
-    def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
+    def _precision(self, rows: slice) -> Tensor:
         spread = self._spread[rows]
         block = self._inverse[rows, rows] - spread @ self._normal @ spread.T
-        return block, self._duals[rows]
+        return block
 
 
 class _Primal(Regression):
     """With one unknown per weight."""
 
-    def _solve(self, targets: Tensor) -> Tensor:
+    def _prepare(self) -> None:
         features, noise = self._features, self._noise
         normal = torch.eye(features.shape[1], dtype=torch.float64)
         for rows, some in zip(features.split(BLOCK), noise.split(BLOCK), strict=True):
@@ -225,12 +246,12 @@ class _Primal(Regression):
         self._spread = self._inverse @ joint
         weighted = self._basis / noise[:, None]
         self._normal = torch.linalg.inv(self._basis.T @ weighted - joint.T @ self._spread)
+
+    def _solve(self, targets: Tensor) -> tuple[Tensor, Tensor]:
         right = self._inverse @ self._transposed(targets[:, None])[:, 0]
-        coefficients: Tensor = self._normal @ (weighted.T @ targets - joint.T @ right)
-        self.weights = right - self._spread @ coefficients
-        fitted = (features @ self.weights.to(features.dtype)).double()
-        self._left = targets - fitted - self._basis @ coefficients
-        return coefficients
+        seen = self._basis.T @ (targets / self._noise) - self._transposed(self._basis).T @ right
+        coefficients = self._normal @ seen
+        return right - self._spread @ coefficients, coefficients
 
     def _transposed(self, columns: Tensor) -> Tensor:
         weighted = (columns / self._noise[:, None]).to(self._features.dtype)
@@ -245,11 +266,11 @@ class _Primal(Regression):
         found: Tensor = wide @ self._inverse @ wide.T + rest @ self._normal @ rest.T
         return found
 
-    def _precision(self, rows: slice) -> tuple[Tensor, Tensor]:
+    def _precision(self, rows: slice) -> Tensor:
         noise = self._noise[rows]
         known = self._covariance(self._features[rows], self._basis[rows])
         block = torch.diag(1.0 / noise) - known / noise[:, None] / noise
-        return block, self._left[rows] / noise
+        return block
 
 
 def gram(features: Tensor) -> Tensor:

@@ -48,6 +48,10 @@ class Adapt(Method):
     def needs_energies(self) -> bool:
         return False
 
+    def of_member(self) -> "Adapt":
+        student = self.student.model_copy(update={"drawn": True})
+        return self.model_copy(update={"student": student})
+
     def pretraining(self, config: TrainConfig) -> TrainConfig | None:
         return None if self.checkpoint else on_source(config, self.source)
 

@@ -111,7 +111,9 @@ class ClosedForm(Stage):
         self, task: Task, base: Potential, said: dict[str, Any], console: Console | None
     ) -> None:
         differences = labelled_differences(task, base)
-        adaptation, self._posterior = adapted(base, differences, task.config.seed)
+        seed = task.config.data.split.seed
+        drawn = task.config.seed if self.settings.drawn else None
+        adaptation, self._posterior = adapted(base, differences, seed, drawn)
         if console is not None:
             console.print(label_table(task.label_counts))
             console.print(_summary(self._posterior))

@@ -14,10 +14,10 @@ import pytest
 import torch
 import yaml
 
-from idle_md.data import Labels, Store
+from idle_md.data import GeometryTensors, Labels, Store
 from idle_md.deploy import export_checkpoint, load
 from idle_md.nn import levels, load_checkpoint
-from idle_md.train import adapt_config, parse_config, predictive_std, train
+from idle_md.train import adapt_config, parse_config, predictive_std, train, train_ensemble
 from idle_md.train.closed_form.adaptation import Adaptation, deviations
 from idle_md.train.closed_form.teacher import known_level, teacher_labels
 from idle_md.train.errors import errors_of_file, errors_of_potential
@@ -242,6 +242,27 @@ def test_refinement_knows_the_data_set_and_forgets_nothing(
     before = errors_of_potential(load_checkpoint(pretrained)[0], other, "gfn2")[0]
     assert errors["replay"] < errors["alone"]
     assert errors["replay"] < before["force_mae_mev_per_angstrom"]
+
+
+def test_members_of_a_committee_are_drawn_from_the_posterior(
+    settings: Settings, pretrained: Path, store: Store
+) -> None:
+    changes = adapted(settings, pretrained, ensemble=2)
+    changes["method"]["student"]["budget"] = {"steps": 1, "validate_every": 1}
+    run = train_ensemble(parse_config(changes), 2)
+    one, other = (
+        Adaptation.of(load_checkpoint(run / f"member-{k}" / "best.ckpt")[1]) for k in (0, 1)
+    )
+    assert one.prior == other.prior
+    mean = one.posterior().correction()
+    test = part(store, "test").select([0, 1, 2, 3])
+    tensors = GeometryTensors(test, 4.0, [])
+    batch = tensors.batch(np.arange(4))
+    spread = [each.correction()(batch)[1] - mean(batch)[1] for each in (one, other)]
+    std = torch.from_numpy(deviations(one, one.posterior(), test).forces)
+    for each in spread:
+        assert 0.2 < float((each / std).square().mean().sqrt()) < 3.0
+    assert not torch.equal(*spread)
 
 
 def test_student_of_another_size(settings: Settings, pretrained: Path) -> None:

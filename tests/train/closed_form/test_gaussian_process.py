@@ -85,6 +85,21 @@ def test_left_out_is_what_leaving_out_gives(width: int) -> None:
         np.testing.assert_allclose(ours, noisy, atol=1e-8)
 
 
+@pytest.mark.parametrize("width", [6, 40])
+def test_samples_have_the_mean_and_the_covariance_of_the_posterior(width: int) -> None:
+    features, mean, noise, targets, _ = problem(width=width)
+    found, generator = regress(features, mean, noise, targets), torch.Generator().manual_seed(1)
+    drawn = [found.sample(generator) for _ in range(4000)]
+    values = torch.stack([features @ w + mean @ c for w, c in drawn])
+    expected = features @ found.weights + mean @ found.coefficients
+    covariance = found.covariance(features, mean)
+    scale = covariance.diagonal().sqrt()
+    off = (values.mean(0) - expected) / scale
+    assert float(off.abs().max()) < 0.1
+    ratio = values.T.cov() / scale / scale[:, None]
+    torch.testing.assert_close(ratio, covariance / scale / scale[:, None], atol=0.15, rtol=0)
+
+
 def test_both_ways_of_solving_agree() -> None:
     features, mean, noise, targets, _ = problem(n=30, width=12)
     longer = torch.cat([features, torch.zeros(30, 30).double()], dim=1)

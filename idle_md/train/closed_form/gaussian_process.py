@@ -228,7 +228,7 @@ class _Dual(Regression):
 
     def _precision(self, rows: slice) -> Tensor:
         spread = self._spread[rows]
-        block = self._inverse[rows, rows] - spread @ self._normal @ spread.T
+        block: Tensor = self._inverse[rows, rows] - spread @ self._normal @ spread.T
         return block
 
 
@@ -269,8 +269,7 @@ class _Primal(Regression):
     def _precision(self, rows: slice) -> Tensor:
         noise = self._noise[rows]
         known = self._covariance(self._features[rows], self._basis[rows])
-        block = torch.diag(1.0 / noise) - known / noise[:, None] / noise
-        return block
+        return torch.diag(1.0 / noise) - known / noise[:, None] / noise
 
 
 def gram(features: Tensor) -> Tensor:

@@ -16,6 +16,12 @@ def export(
     fidelity: Annotated[
         str | None, typer.Option(help="Level whose head is kept; default: the run's target.")
     ] = None,
+    closed_form: Annotated[
+        bool,
+        typer.Option(
+            "--closed-form", help="What adapt found as it is: a difference to a live level."
+        ),
+    ] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
         "model.pt"
     ),
@@ -23,7 +29,7 @@ def export(
     """Write one fidelity of a checkpoint, or of several, to a model file for every engine."""
     from idle_md.deploy import export_checkpoint
 
-    metadata = export_checkpoint(checkpoint, fidelity, output)
+    metadata = export_checkpoint(checkpoint, fidelity, output, closed_form)
     level = metadata.level_of_theory
     title = f" ({level.title})" if level else ""
     size = f", committee of {metadata.members}" if metadata.members > 1 else ""

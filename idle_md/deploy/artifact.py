@@ -13,6 +13,7 @@ from typing import get_args
 import torch
 from pydantic import ValidationError
 
+from idle_md.deploy.closed_form import ClosedFormCore
 from idle_md.deploy.committee import CommitteeCore
 from idle_md.deploy.core import DeployedCore
 from idle_md.deploy.kernels import Kernels, native_core, why_portable
@@ -24,6 +25,7 @@ from idle_md.files import replacing
 from idle_md.nn import Potential
 
 logger = logging.getLogger(__name__)
+Core = DeployedCore | CommitteeCore | ClosedFormCore
 
 METADATA_FILE = "idle_md.json"
 NOT_HASHED = (f"extra/{METADATA_FILE}", ".data/serialization_id")
@@ -71,7 +73,7 @@ def describe(
     )
 
 
-def save(core: DeployedCore | CommitteeCore, path: str | Path, metadata: Metadata) -> None:
+def save(core: Core, path: str | Path, metadata: Metadata) -> None:
     """Write a core and its metadata to one file, whole or not at all.
 
     Raises
@@ -150,9 +152,14 @@ def load(
     path = Path(model)
     content = _content(path)
     metadata = _checked_metadata(content, path)
-    core = from_bytes(content, device)
-    _cast(core, dtype or metadata.torch_dtype)
     where, precision = torch.device(device), dtype or metadata.torch_dtype
+    if metadata.closed_form and precision != torch.float64:
+        raise ValueError(
+            f"{path} is a closed form, which runs in double precision alone: leave out the "
+            "precision, or export the model that learned it"
+        )
+    core = from_bytes(content, device)
+    _cast(core, precision)
     if not _takes_native(path, metadata, where, kernels):
         return DeployedModel(core, metadata, where, precision, "portable")
     return DeployedModel(native_core(core, metadata), metadata, where, precision, "native")

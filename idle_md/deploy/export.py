@@ -5,15 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from idle_md.deploy.artifact import describe, save
+from idle_md.deploy.closed_form import extract_closed_form
 from idle_md.deploy.committee import CommitteeCore, extract_committee
 from idle_md.deploy.core import DeployedCore, extract
 from idle_md.deploy.metadata import Metadata
 from idle_md.nn import Potential, levels, load_checkpoint
+from idle_md.nn.checkpoint import ADAPTED_FROM, unpacked
 from idle_md.run_folder import RunFolder, checkpoints_of, folder_of
 
 
 def export_checkpoint(
-    checkpoint: str | Path | Sequence[str | Path], fidelity: str | None, path: str | Path
+    checkpoint: str | Path | Sequence[str | Path],
+    fidelity: str | None,
+    path: str | Path,
+    closed_form: bool = False,
 ) -> Metadata:
     """Export one fidelity of a checkpoint, or of several as one committee.
 
@@ -31,6 +36,9 @@ def export_checkpoint(
         by `adapt` still has all levels of the one that it was made from.
     path
         File to write.
+    closed_form
+        Export what ``adapt`` found in closed form as it is, not the model that learned it. It is a
+        difference to the level that was corrected, which runs live, as with the method ``delta``.
 
     Returns
     -------
@@ -58,6 +66,8 @@ def export_checkpoint(
     checkpoints = [member for entry in given for member in checkpoints_of(Path(entry))]
     loaded = [load_checkpoint(member) for member in checkpoints]
     fidelity = fidelity or str(loaded[0][1]["target"])
+    if closed_form:
+        return _export_closed_form(checkpoints, loaded, fidelity, Path(path))
     known = [levels(*each).get(fidelity, each) for each in loaded]
     potentials, trainings = [p for p, _ in known], [training for _, training in known]
     core: DeployedCore | CommitteeCore
@@ -70,6 +80,44 @@ def export_checkpoint(
     metadata = _described(checkpoints, potentials, trainings, fidelity)
     save(core, path, metadata)
     return metadata
+
+
+def _export_closed_form(
+    checkpoints: Sequence[Path],
+    loaded: Sequence[tuple[Potential, dict[str, Any]]],
+    fidelity: str,
+    path: Path,
+) -> Metadata:
+    known = levels(*loaded[0]).get(fidelity, loaded[0])
+    if len(loaded) > 1 or "closed_form" not in known[1]:
+        raise ValueError(
+            f"{checkpoints[0]} holds no closed form of {fidelity!r} alone: give one checkpoint "
+            "that was made by `adapt`"
+        )
+    about = known[1]
+    kept = about["closed_form"]
+    base = levels(*unpacked(about[ADAPTED_FROM]))[kept["base"]][0].alone(kept["base"])
+    core = extract_closed_form(base, kept)
+    described = describe(
+        base,
+        kept["base"],
+        _shared([about.get("levels", {}).get(fidelity)]),
+        about.get("label_counts"),
+        _closed_form_errors(folder_of(checkpoints)),
+        kept["base"],
+    )
+    constants = {z: float(core.constants[z]) for z in base.backbone.elements}
+    changes = {"fidelity": fidelity, "dtype": "float64", "closed_form": True}
+    metadata = described.model_copy(update={**changes, "reference_energies_ev": constants})
+    save(core, path, metadata)
+    return metadata
+
+
+def _closed_form_errors(folder: RunFolder | None) -> dict[str, dict[str, float | None]]:
+    if folder is None or not folder.is_finished:
+        return {}
+    found = folder.read_metrics().get("closed_form", {})
+    return {role: errors["live"] for role, errors in found.items() if "live" in errors}
 
 
 def describe_checkpoint(checkpoint: str | Path) -> Metadata:

@@ -44,6 +44,8 @@ class PaiNNKernel(nn.Module):
 
 def why_portable(metadata: Metadata, device: torch.device) -> str | None:
     """Return why a model cannot run on native operators, or None if it can."""
+    if metadata.closed_form:
+        return "there are none for a closed form"
     if metadata.backbone["name"] != "painn":
         return f"there are none for {metadata.backbone['name']}"
     if device.type != "cpu":

@@ -44,6 +44,9 @@ class Metadata(Section):
     """Inputs, hidden units, if any, and outputs of the head."""
     delta_on: str | None = None
     """Fidelity whose live energies and forces must be added: the model is a difference."""
+    closed_form: bool = False
+    """Whether it is a closed form itself, the change of a network's energy with its parameters,
+    which runs in double precision alone."""
     label_counts: dict[str, dict[str, dict[str, int]]] = Field(default={})
     """Labels used, by fidelity, split and kind."""
     test_errors: dict[str, dict[str, float | None]] = Field(default={})

@@ -33,6 +33,12 @@ def _group_of(name: str) -> str:
     return f"interaction_{int(numbers[0]) + 1}" if numbers else path[0]
 
 
+def free_parameters(potential: Potential) -> list[nn.Parameter]:
+    """Return all parameters but scales and constants, group by group."""
+    groups = parameter_groups(potential)
+    return [p for name, members in groups.items() if name != SCALE_SHIFT for p in members]
+
+
 def known_group(groups: dict[str, list[nn.Parameter]], name: str) -> list[nn.Parameter]:
     """Return a group by name.
 

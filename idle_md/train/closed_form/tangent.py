@@ -15,7 +15,7 @@ from torch.func import functional_call, jvp
 from idle_md.data import Batch
 from idle_md.edge_contract import edge_forces, sum_by_system
 from idle_md.nn import Potential
-from idle_md.nn.parameter_groups import SCALE_SHIFT, parameter_groups
+from idle_md.nn.parameter_groups import SCALE_SHIFT, free_parameters, parameter_groups
 
 AT_ONCE = 64  # displacements that are differentiated together
 
@@ -41,7 +41,9 @@ class Tangent:
         self.potential.requires_grad_(True)
         self.columns: dict[str, slice] = {}
         start = 0
-        for name, members in _groups(self.potential).items():
+        for name, members in parameter_groups(self.potential).items():
+            if name == SCALE_SHIFT:  # constants are in the mean
+                continue
             size = sum(parameter.numel() for parameter in members)
             self.columns[name] = slice(start, start + size)
             start += size
@@ -57,7 +59,7 @@ class Tangent:
         displacements
             Directions (K, n, 3) along which the energy is differentiated; None for none.
         """
-        parameters = _parameters(self.potential)
+        parameters = free_parameters(self.potential)
         vectors = batch.edge_vectors.detach().requires_grad_(True)
         energy = atomic_energies(self.potential, batch, vectors).sum()
         moves = torch.zeros(0, *batch.positions.shape) if displacements is None else displacements
@@ -99,7 +101,7 @@ class Slope(nn.Module):
     def __init__(self, potential: Potential, direction: Tensor) -> None:
         super().__init__()
         self.potential = copy.deepcopy(potential).requires_grad_(False)
-        moved = _parameters(self.potential)
+        moved = free_parameters(self.potential)
         parts = direction.to(potential.dtype).split([parameter.numel() for parameter in moved])
         tangents = {id(p): part.view_as(p) for p, part in zip(moved, parts, strict=True)}
         named = dict(self.named_parameters())
@@ -135,13 +137,3 @@ class Slope(nn.Module):
 def atomic_energies(potential: Potential, batch: Batch, vectors: Tensor) -> Tensor:
     """Return atomic energies (N,) in eV above the reference energies, of the only fidelity."""
     return potential.residual(batch.species, batch.edge_index, vectors)[:, 0]
-
-
-def _groups(potential: Potential) -> dict[str, list[nn.Parameter]]:
-    groups = parameter_groups(potential)
-    del groups[SCALE_SHIFT]  # constants are in the mean
-    return groups
-
-
-def _parameters(potential: Potential) -> list[nn.Parameter]:
-    return [parameter for members in _groups(potential).values() for parameter in members]

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ase.calculators.singlepoint import SinglePointCalculator
 
+import idle_md
 from idle_md.data import GeometryTensors, Labels, Store
 from idle_md.deploy import export_checkpoint, load
 from idle_md.nn import levels, load_checkpoint
 from idle_md.train import adapt_config, parse_config, predictive_std, train, train_ensemble
 from idle_md.train.closed_form.adaptation import Adaptation, deviations
+from idle_md.train.closed_form.correction import Correction
 from idle_md.train.closed_form.teacher import known_level, teacher_labels
 from idle_md.train.errors import errors_of_file, errors_of_potential
 from idle_md.train.fit.callbacks import read_log
@@ -264,6 +267,39 @@ def test_members_of_a_committee_are_drawn_from_the_posterior(
     for each in spread:
         assert 0.5 < float((each / std).square().mean().sqrt()) < 2.0
     assert not torch.equal(*spread)
+
+
+def test_closed_form_is_exported_as_a_difference(
+    run: Path, pretrained: Path, store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "live.pt"
+    about = export_checkpoint(run, None, path, closed_form=True)
+    assert (about.fidelity, about.delta_on, about.dtype) == ("wb97x", "gfn2", "float64")
+    live = metrics_of(run)["closed_form"]["test"]["live"]
+    assert about.test_errors["test"] == pytest.approx(live)
+    model, test = load(path), part(store, "test").select([0, 5, 9])
+    adaptation = Adaptation.of(load_checkpoint(run / "best.ckpt")[1])
+    base = adaptation.base.to_precision(torch.float64)
+    correction = Correction(base, adaptation.direction, adaptation.constants)
+    tensors = GeometryTensors(test, 4.0, [], torch.float64)
+    expected, forces = correction(tensors.batch([0, 1, 2]))
+    low = test.labels_of("gfn2")
+    for index in range(3):
+        atoms, rows = test.atoms(index), slice(*test.offsets[index : index + 2])
+        energy, found = model.evaluate(atoms.numbers, atoms.positions)
+        assert energy == pytest.approx(float(expected[index]), abs=1e-6)
+        np.testing.assert_allclose(found, forces[rows].numpy(), atol=1e-6)
+        labels = {"energy": low.energy[index], "forces": low.forces[rows].astype(float)}
+        given = SinglePointCalculator(atoms, **labels)
+        atoms.calc = idle_md.Calculator(path, low_level=given)
+        assert atoms.get_potential_energy() == pytest.approx(energy + labels["energy"])
+        np.testing.assert_allclose(atoms.get_forces(), found + labels["forces"])
+    with pytest.raises(ValueError, match="double precision alone"):
+        load(path, dtype=torch.float32)
+    with pytest.raises(ValueError, match="difference between wb97x and a live gfn2"):
+        model.check_complete()
+    with pytest.raises(ValueError, match="no closed form of 'gfn2'"):
+        export_checkpoint(pretrained, None, path, closed_form=True)
 
 
 def test_student_of_another_size(settings: Settings, pretrained: Path) -> None:

@@ -117,7 +117,7 @@ def _trainings(folder: RunFolder) -> list[Training]:
     parts = [
         (part, each)
         for part in folder.members() or [folder]
-        for each in (part.pretraining, part)
+        for each in (part.pretraining, part.refinement, part)
         if each.is_finished
     ]
     return [

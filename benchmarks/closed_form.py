@@ -1,0 +1,103 @@
+"""Curves of the closed form of `adapt` itself, without a student: labels, choice of labels, cost.
+
+For each way of choosing labelled geometries (by chance, evenly over the molecules, or by the
+variance that is left) and each number of them: errors on the frozen held-out geometries of
+chno-mini, on the model's own low level and on that level live, seconds and memory.
+
+    python benchmarks/closed_form.py runs/low/best.ckpt --labels 12 24 36 54 72 108 144
+"""
+
+import argparse
+import json
+import platform
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from idle_md.data import Store, draw_labels, load
+from idle_md.nn import Potential, load_checkpoint
+from idle_md.train import LeastVariance
+from idle_md.train.batches import Indices
+from idle_md.train.closed_form.correction import fit_correction
+from idle_md.train.closed_form.differences import Differences
+from idle_md.train.closed_form.teacher import known_level, teacher_labels
+from idle_md.train.errors import compare
+
+DATA, HIGH = "chno-mini", "wb97x"
+
+
+def differences(store: Store, base: Potential, chosen: Indices, forces: bool) -> Differences:
+    """Return labels of the high level less those of the low one at chosen geometries."""
+    part, low = store.select(chosen), base.fidelities[0]
+    known, high = known_level(part, base, part.labels_of(low)), part.labels_of(HIGH)
+    difference = high.forces - known.forces
+    zeros = np.zeros(part.n_geometries)
+    shown = difference if forces else np.full_like(difference, np.nan)
+    return Differences(part, high.energy - known.energies, shown, zeros, zeros)
+
+
+def fitted(store: Store, base: Potential, chosen: Indices, forces: bool) -> dict[str, Any]:
+    """Return errors, seconds and peak memory of one fit."""
+    begun = time.process_time()
+    posterior = fit_correction(base, differences(store, base, chosen, forces))
+    seconds, correction = time.process_time() - begun, posterior.correction()
+    found: dict[str, Any] = {"labels": len(chosen), "cpu_seconds": seconds}
+    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["rows"] = sum(len(one) for one in posterior.observed)
+    for role in ("test", "ood"):
+        part = store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
+        low = part.labels_of(base.fidelities[0])
+        for name, shown in (("model", None), ("live", low)):
+            known = known_level(part, base, shown)
+            energies, made = teacher_labels(known, correction, base.backbone.cutoff)
+            found[f"{role}, {name}"] = compare(part, HIGH, energies, made)[0]
+    return found
+
+
+def main() -> None:
+    """Parse arguments, fit, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="checkpoint of the low level")
+    parser.add_argument("--labels", type=int, nargs="+", default=[12, 24, 36, 54, 72, 108, 144])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--choices", nargs="+", default=["random", "variance"])
+    parser.add_argument("--energies", action="store_true", help="use no forces of the high level")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    store, (potential, about) = load(DATA), load_checkpoint(arguments.model)
+    base = potential.alone(about["target"])
+    pool = np.flatnonzero(~np.isin(store.role, ["test", "ood"]) & store.has_energy(HIGH))
+    rows = []
+    for seed in arguments.seeds:
+        order = np.empty(0, np.int64)
+        if "variance" in arguments.choices:
+            nothing = np.empty(0, np.int64)
+            chooser = LeastVariance([arguments.model], seed)
+            order = chooser.choose(store, pool, max(arguments.labels), nothing)
+        for labels in arguments.labels:
+            for choice in arguments.choices:
+                chosen = np.sort(order[:labels])
+                if choice == "random":
+                    chosen = draw_labels(store, pool, HIGH, labels, seed)
+                row = fitted(store, base, chosen, not arguments.energies)
+                rows.append({"choice": choice, "seed": seed, **row})
+                errors = row["test, live"]
+                print(
+                    f"{choice:8s} seed {seed} {labels:4d} labels: "
+                    f"relative {errors['relative_energy_mae_mev']:.1f} meV, "
+                    f"forces {errors['force_mae_mev_per_angstrom']:.1f} meV/A (live, test), "
+                    f"{row['cpu_seconds']:.0f} s",
+                    flush=True,
+                )
+                if arguments.json:
+                    machine = {"machine": platform.machine(), "torch": torch.__version__}
+                    arguments.json.write_text(json.dumps({**machine, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,8 @@ from idle_md.quickstart.run import HIGH, LOW, configuration, summary
 from idle_md.quickstart.trainings import train_side_by_side
 from idle_md.report.baseline import TrivialBaseline
 
+LABELS = 20
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,7 +32,14 @@ def folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("quickstart") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[configuration.__module__], "DATA", str(data))
-        run(out, minutes=0.15, labels=72, picoseconds=0.5, threads=1, console=Console(quiet=True))
+        run(
+            out,
+            minutes=0.15,
+            labels=LABELS,
+            picoseconds=0.5,
+            threads=1,
+            console=Console(quiet=True),
+        )
     return out
 
 
@@ -42,14 +51,14 @@ def report(folder: Path) -> dict[str, Any]:
 
 def test_report_says_what_was_used(data: Path, report: dict[str, Any]) -> None:
     assert report["method"] == "adapt"
-    assert report["n_high_labels"] == 72
+    assert report["n_high_labels"] == LABELS
     store = Store.read(data)
     trained = np.isin(store.role, ["", "train", "validation"]) & store.has_energy(LOW)
     assert report["n_low_labels"] == trained.sum()
     for name in ("single", "idle"):
         counts = report["label_counts"][name]["wb97x"]
         for kind in ("energy", "forces"):
-            assert counts["train"][kind] + counts["validation"][kind] == 72
+            assert counts["train"][kind] + counts["validation"][kind] == LABELS
     single, idle = report["single"]["train_seconds"], report["idle"]["train_seconds"]
     assert 9.0 <= single < 20.0
     assert idle > 9.0  # the pre-training, and the closed form after it

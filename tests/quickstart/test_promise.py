@@ -13,7 +13,7 @@ def test_quickstart_keeps_its_promise(tmp_path: Path) -> None:
     report = run(
         tmp_path / "run",
         minutes=5.0,
-        labels=144,
+        labels=72,
         picoseconds=20.0,
         threads=None,
         console=Console(quiet=True),

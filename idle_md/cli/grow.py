@@ -7,7 +7,7 @@ import typer
 
 
 def grow(config: Annotated[Path, typer.Argument(help="YAML configuration.")]) -> None:
-    """Grow a data set where models disagree: rounds of sample, label, select and train."""
+    """Grow a data set where models know least: rounds of sample, label, select and train."""
     from idle_md.campaign import grow as run
     from idle_md.campaign import load_campaign
     from idle_md.terminal import make_console

@@ -22,7 +22,7 @@ from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.results import MDResult
 from idle_md.files import replacing
 from idle_md.native.build import build_operators
-from idle_md.native.operators import load_operators
+from idle_md.native.places import find_library
 from idle_md.quickstart.page import render
 from idle_md.quickstart.trainings import learning_curves, train_side_by_side, training_seconds
 from idle_md.report.baseline import TrivialBaseline, ratios, verdict
@@ -104,7 +104,9 @@ def run(
 
 def _build_operators(console: Console) -> None:
     """Compile the native operators, which make models several times faster, if that works."""
-    if load_operators():
+    if (
+        find_library() is not None
+    ):  # loading them is tried once in a process: not before they are there
         return
     if not has_compiler():
         console.print("No C++ compiler: models run without the native operators, and slower")

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from idle_md.data import Store, load
+from idle_md.native.operators import load_operators
 from idle_md.quickstart import run
 from idle_md.quickstart.run import HIGH, LOW, configuration, summary
 from idle_md.quickstart.trainings import train_side_by_side
@@ -47,6 +48,23 @@ def folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return content
+
+
+def test_operators_are_compiled_before_they_are_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Looking for them is done once in a process, and would find none for ever."""
+    module, built = sys.modules[configuration.__module__], []
+    before = load_operators.cache_info()
+    monkeypatch.setattr(module, "find_library", lambda: None)
+    monkeypatch.setattr(module, "has_compiler", lambda: True)
+    monkeypatch.setattr(module, "build_operators", lambda: built.append(True))
+    module._build_operators(Console(quiet=True))
+    assert built == [True]
+    assert load_operators.cache_info() == before
+    monkeypatch.setattr(module, "find_library", lambda: Path("there"))
+    module._build_operators(Console(quiet=True))
+    assert built == [True]
 
 
 def test_report_says_what_was_used(data: Path, report: dict[str, Any]) -> None:

@@ -75,7 +75,8 @@ class Observed:
     @property
     def kinds(self) -> Tensor:
         """``ENERGY`` or ``SLOPE`` (len,)."""
-        return torch.tensor([ENERGY] * self.has_energy + [SLOPE] * len(self.slopes))
+        kinds = [ENERGY] * self.has_energy + [SLOPE] * len(self.slopes)
+        return torch.tensor(kinds, dtype=torch.int64)
 
     def thinned(self, count: int) -> "Observed":
         """Return the same with the first directions alone."""

@@ -61,16 +61,7 @@ class LeastVariance:
     def choose(self, store: Store, candidates: Indices, n: int, known: Indices) -> Indices:
         """Return n of the candidates in the order of choice, of molecules with few labels first.
 
-        Parameters
-        ----------
-        store
-            Geometries.
-        candidates
-            Those that may be chosen.
-        n
-            How many, at most as many as there are.
-        known
-            Geometries that are labelled.
+        Parameters are those of :func:`idle_md.label.selection.choose`.
         """
         order = torch.randperm(len(candidates), generator=self._generator).numpy()
         candidates = candidates[order[: max(n, MOST)]]

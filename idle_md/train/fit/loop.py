@@ -60,8 +60,8 @@ def fit(
     Raises
     ------
     ValueError
-        If there is nothing to validate on, less of it or of a batch than there are processes, or
-        the loss diverges.
+        If there is nothing to validate on, less of it or of a batch than there are processes, the
+        labels are not those that a run to resume was begun with, or the loss diverges.
     """
     config = task.config
     keep_freed_memory()
@@ -69,6 +69,10 @@ def fit(
     _check_shares(batches)
     if console is not None:
         console.print(label_table(task.label_counts))
+    checkpoint = folder.last_checkpoint
+    may_resume = resume and processes.by_first(checkpoint.is_file)
+    if may_resume:
+        processes.by_first(lambda: _check_labels_are_those_of(folder, task))
     optimization = Optimization(config.optimizer, rates or {})
     module = FitModule(potential, task.objective, batches, optimization, config.budget)
     with warnings.catch_warnings():
@@ -76,14 +80,27 @@ def fit(
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         about = checkpoint_metadata(task) if metadata is None else metadata
         trainer = _trainer(config, Validation(folder, about), folder, console)
-        last = folder.last_checkpoint
-        checkpoint = last if resume and processes.by_first(last.is_file) else None
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, ckpt_path=checkpoint if may_resume else None, weights_only=True)
     if console is not None:
         console.print(module.ending, highlight=False)
     finish = finish or partial(write_metrics, task, folder)
     processes.by_first(lambda: finish(module.seconds))
     return load_checkpoint(folder.best_checkpoint)[0]
+
+
+def _check_labels_are_those_of(folder: RunFolder, task: Task) -> None:
+    """Check that a run which goes on is trained and validated on as many labels as it began with.
+
+    The data set may have changed, and version 0.1 split stores with different labels differently.
+    """
+    _, about = load_checkpoint(folder.best_checkpoint)
+    if about["label_counts"] != task.label_counts:
+        raise ValueError(
+            f"cannot resume {folder.path}: it was begun with other labels for training and "
+            f"validation ({about['label_counts']}) than there are now ({task.label_counts}), "
+            "because the data set or the way of splitting it has changed: start it again in "
+            "another folder, or give it the old data set"
+        )
 
 
 def _check_shares(batches: Batches) -> None:

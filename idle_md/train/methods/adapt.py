@@ -158,5 +158,5 @@ def adapt_config(
 
 def _kinds(store: Store, fidelity: str) -> list[str]:
     """Return which labels of a fidelity there are; raise for one that the store does not have."""
-    has_forces = bool(store.has_forces(fidelity).any())
-    return ["energy", *(["forces"] if has_forces else [])]
+    has = {"energy": store.has_energy(fidelity), "forces": store.has_forces(fidelity)}
+    return [kind for kind, there in has.items() if there.any()]

@@ -96,11 +96,12 @@ class ClosedForm(Stage):
         base = base_level(source, about, self.base, self.config.target)
         task = build_task(with_network_of(base, self.config))
         check_elements(task.elements, base)
+        config = student_config(base, self.student, self.settings)
         said = checkpoint_metadata(task) | {ADAPTED_FROM: packed(source, about)}
         if not processes.by_first(self.folder.closed_form_file.is_file):
             processes.by_first(lambda: self._fit(task, base, said, console))
         adaptation = Adaptation.of(load_checkpoint(self.folder.closed_form_file)[1])
-        student = student_task(task, adaptation, self.student, self.settings)
+        student = student_task(task, adaptation, config, self.settings)
         start = student_start(student, adaptation, self.settings)
         metadata = said | {KEY: adaptation.packed()}
         before = time.monotonic() - begun
@@ -166,6 +167,25 @@ def base_level(source: Potential, about: dict[str, Any], base: str, target: str)
     return potential.alone(base)
 
 
+def student_config(base: Potential, config: TrainConfig, settings: StudentConfig) -> TrainConfig:
+    """Return the training of a student whose network is a model's, or of another width.
+
+    Raises
+    ------
+    ValueError
+        If networks of that kind have no such width.
+    """
+    config = with_network_of(base, config)
+    if settings.features is None:
+        return config
+    if "features" not in type(config.backbone).model_fields:
+        raise ValueError(
+            f"method.student.features: {config.backbone.name} has no such size, so leave it out"
+        )
+    backbone = config.backbone.model_copy(update={"features": settings.features})
+    return config.model_copy(update={"backbone": backbone})
+
+
 def student_task(
     task: Task, adaptation: Adaptation, config: TrainConfig, settings: StudentConfig
 ) -> Task:
@@ -178,9 +198,9 @@ def student_task(
     adaptation
         The closed form.
     config
-        How the student is trained; its network is the model's unless the settings say otherwise.
+        How the student is trained.
     settings
-        How many geometries, and which network.
+        On how many geometries.
     """
     generator = np.random.default_rng(config.seed)
     taught = generator.permutation(task.splits["train"])[: settings.geometries]
@@ -199,10 +219,6 @@ def student_task(
     true, true_forces = task.tensors.energies[:, -1], task.tensors.forces[:, -1]
     energies = torch.where(torch.isnan(true), energies, true)
     forces = torch.where(torch.isnan(true_forces), forces, true_forces)
-    config = with_network_of(adaptation.base, config)
-    if settings.features is not None:
-        backbone = config.backbone.model_copy(update={"features": settings.features})
-        config = config.model_copy(update={"backbone": backbone})
     return relabelled(task, config, energies, forces)
 
 
@@ -254,11 +270,11 @@ def _teacher_errors(target: str, adaptation: Adaptation, part: Store) -> dict[st
 
 
 def _summary(posterior: Posterior) -> str:
-    energies, slopes = (found[:, 0].abs().nanmean() for found in posterior.left_out())
+    energies, slopes = posterior.left_out()
+    errors = [float(found[:, 0].abs().nanmean()) for found in (energies, slopes)]
     noise = [variance**0.5 for variance in posterior.prior.noise]
-    n_energies, n_slopes = (len(found) for found in posterior.left_out())
     return (
-        f"{n_energies} energies and {n_slopes} slopes fitted; errors of geometries left out: "
-        f"{1e3 * energies:.1f} meV and {1e3 * slopes:.0f} meV/Å; "
+        f"{len(energies)} energies and {len(slopes)} slopes fitted; errors of geometries left out: "
+        f"{1e3 * errors[0]:.1f} meV and {1e3 * errors[1]:.0f} meV/Å; "
         f"noise {1e3 * noise[0]:.1f} meV and {1e3 * noise[1]:.0f} meV/Å"
     )

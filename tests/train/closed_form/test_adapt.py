@@ -21,7 +21,7 @@ from idle_md.deploy import export_checkpoint, load
 from idle_md.nn import levels, load_checkpoint
 from idle_md.train import adapt_config, parse_config, predictive_std, train, train_ensemble
 from idle_md.train.closed_form.adaptation import Adaptation, deviations
-from idle_md.train.closed_form.correction import Correction
+from idle_md.train.closed_form.correction import Correction, fit_correction
 from idle_md.train.closed_form.teacher import known_level, teacher_labels
 from idle_md.train.errors import errors_of_file, errors_of_potential
 from idle_md.train.fit.callbacks import read_log
@@ -247,6 +247,33 @@ def test_refinement_knows_the_data_set_and_forgets_nothing(
     assert errors["replay"] < before["force_mae_mev_per_angstrom"]
 
 
+@pytest.mark.parametrize("exact_rows", [10_000, 0], ids=["exact", "projected"])
+def test_correction_is_what_the_regression_says(
+    run: Path, exact_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Energies and forces along the direction, against features times weights."""
+    monkeypatch.setattr("idle_md.train.closed_form.correction.EXACT_ROWS", exact_rows)
+    monkeypatch.setattr("idle_md.train.closed_form.correction.KEPT", 600)
+    about = load_checkpoint(run / "best.ckpt")[1]
+    adaptation = Adaptation.of(about)
+    base = adaptation.base.to_precision(torch.float64)
+    posterior = fit_correction(base, adaptation.differences, 0, adaptation.prior)
+    assert (posterior._features.projection is None) == (exact_rows > 0)
+    correction = posterior.correction()
+    tensors = GeometryTensors(adaptation.differences.store, 4.0, [], torch.float64)
+    off, slopes = [], []
+    for one in posterior.observed[:5]:
+        batch = tensors.batch([one.geometry])
+        _, forces = correction(batch)
+        found = -torch.einsum("kni,ni->k", one.displacements, forces)
+        rows = posterior._features(batch, one.displacements)[1:].double()
+        expected = rows @ posterior._regression.weights
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+        off.append((expected - one.slopes).abs())
+        slopes.append(one.slopes.abs())
+    assert float(torch.cat(off).mean()) < 0.5 * float(torch.cat(slopes).mean())
+
+
 def test_members_of_a_committee_are_drawn_from_the_posterior(
     settings: Settings, pretrained: Path, store: Store
 ) -> None:
@@ -311,6 +338,22 @@ def test_student_of_another_size(settings: Settings, pretrained: Path) -> None:
     assert load_checkpoint(pretrained)[0].backbone.config.features == 16
 
 
+def test_backbone_without_such_a_width(settings: Settings, tmp_path: Path) -> None:
+    low = {"target": "gfn2", "labels": {"gfn2": ["energy", "forces"]}, "method": "single"}
+    changes = {
+        "out": str(tmp_path / "low"),
+        "data": {**settings["data"], "budgets": {}},
+        "backbone": {"name": "gmnn", "layers": [8], "cutoff": 4.0, "n_radial": 3},
+        "head_hidden": 0,
+        "budget": {"steps": 1, "validate_every": 1},
+    }
+    base = train(parse_config({**settings, **low, **changes})) / "best.ckpt"
+    wider = adapted(settings, base)
+    wider["method"]["student"]["features"] = 24
+    with pytest.raises(ValueError, match=r"student\.features: gmnn has no such size"):
+        train(parse_config(wider))
+
+
 def test_adapt_config_of_the_command(small_store: Path, pretrained: Path, tmp_path: Path) -> None:
     config = adapt_config(pretrained, str(small_store), "wb97x", tmp_path / "new", labels=16)
     assert config.labels == BOTH
@@ -318,6 +361,12 @@ def test_adapt_config_of_the_command(small_store: Path, pretrained: Path, tmp_pa
     short = adapt_config(pretrained, str(small_store), "wb97x", tmp_path / "new", minutes=0.5)
     assert short.method.student.budget.minutes == 0.5
     assert short.method.student.budget.steps is None
+    store = Store.read(small_store)
+    labels = store.labels_of("wb97x")
+    hidden = Labels(np.full_like(labels.energy, np.nan), labels.forces)
+    replace(store, labels={**store.labels, "wb97x": hidden}).write(tmp_path / "forces.h5")
+    alone = adapt_config(pretrained, str(tmp_path / "forces.h5"), "wb97x", tmp_path / "new")
+    assert alone.labels["wb97x"] == ["forces"]
 
 
 def test_joint_training_starts_from_an_adapted_model(

@@ -1,5 +1,7 @@
 """What is observed of differences: energies, and slopes along directions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -92,3 +94,18 @@ def test_sample(differences: Differences) -> None:
     few = sampled(observed, 4, seed=1)
     assert len(few) == 2
     assert sum(len(one) for one in few) <= 4
+
+
+def test_atom_with_forces_alone_tells_nothing(differences: Differences) -> None:
+    atom = differences.store.select([0])
+    atom = replace(
+        atom,
+        numbers=atom.numbers[:1],
+        positions=atom.positions[:1],
+        offsets=np.array([0, 1]),
+        labels={"none": Labels.empty(1, 1)},
+    )
+    none, zero = np.array([np.nan]), np.zeros(1)
+    (one,) = observe(Differences(atom, none, np.zeros((1, 3)), zero, zero), 9, seed=0)
+    assert len(one) == 0
+    assert torch.tensor([1.0, 2.0])[one.kinds].tolist() == []

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from rich.console import Console
 
+from idle_md.data import Store
 from idle_md.nn import load_checkpoint
 from idle_md.train import load_config, parse_config, train
 from idle_md.train.fit.callbacks import read_log
@@ -196,6 +198,21 @@ def test_killed_and_resumed_run_ends_with_the_same_model(
     columns = ("step", "score", "gfn2_energy_mae_mev")
     logs = [[tuple(r[c] for c in columns) for r in read_log(f / "log.csv")] for f in (out, whole)]
     assert logs[0] == logs[1]
+
+
+def test_run_does_not_go_on_with_other_labels(settings: dict[str, Any], tmp_path: Path) -> None:
+    store = Store.read(settings["data"]["store"])
+    store.write(tmp_path / "store.h5")
+    settings["data"]["store"] = str(tmp_path / "store.h5")
+    settings["budget"] = {"steps": 4, "validate_every": 2}
+    run = train(parse_config(settings))
+    (run / "metrics.json").unlink()
+    train(parse_config(settings), resume=True)
+    labels = store.labels_of("gfn2")
+    labels.energy[np.flatnonzero(store.role == "train")[:3]] = np.nan
+    store.write(tmp_path / "store.h5")
+    with pytest.raises(ValueError, match="begun with other labels.*the old data set"):
+        train(parse_config(settings), resume=True)
 
 
 def test_folder_with_a_run_is_not_overwritten(run: Path, settings: dict[str, Any]) -> None:

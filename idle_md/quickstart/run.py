@@ -104,9 +104,8 @@ def run(
 
 def _build_operators(console: Console) -> None:
     """Compile the native operators, which make models several times faster, if that works."""
-    if (
-        find_library() is not None
-    ):  # loading them is tried once in a process: not before they are there
+    # Loading them is tried once in a process: not before they are there.
+    if find_library() is not None:
         return
     if not has_compiler():
         console.print("No C++ compiler: models run without the native operators, and slower")

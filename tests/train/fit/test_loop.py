@@ -211,7 +211,7 @@ def test_run_does_not_go_on_with_other_labels(settings: dict[str, Any], tmp_path
     labels = store.labels_of("gfn2")
     labels.energy[np.flatnonzero(store.role == "train")[:3]] = np.nan
     store.write(tmp_path / "store.h5")
-    with pytest.raises(ValueError, match="begun with other labels.*the old data set"):
+    with pytest.raises(ValueError, match=r"begun with other labels.*the old data set"):
         train(parse_config(settings), resume=True)
 
 

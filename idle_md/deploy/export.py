@@ -10,7 +10,7 @@ from idle_md.deploy.committee import CommitteeCore, extract_committee
 from idle_md.deploy.core import DeployedCore, extract
 from idle_md.deploy.metadata import Metadata
 from idle_md.nn import Potential, levels, load_checkpoint
-from idle_md.nn.checkpoint import ADAPTED_FROM, unpacked
+from idle_md.nn.checkpoint import adapted_from
 from idle_md.run_folder import RunFolder, checkpoints_of, folder_of
 
 
@@ -96,7 +96,7 @@ def _export_closed_form(
         )
     about = known[1]
     kept = about["closed_form"]
-    base = levels(*unpacked(about[ADAPTED_FROM]))[kept["base"]][0].alone(kept["base"])
+    base = adapted_from(about, kept["base"])
     core = extract_closed_form(base, kept)
     described = describe(
         base,

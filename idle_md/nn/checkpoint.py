@@ -47,6 +47,12 @@ def levels(potential: Potential, metadata: dict[str, Any]) -> Levels:
     return before | dict.fromkeys(potential.fidelities, (potential, metadata))
 
 
+def adapted_from(metadata: dict[str, Any], fidelity: str) -> Potential:
+    """Return the model that a checkpoint was adapted from, with one of the levels it knew alone."""
+    known = levels(*unpacked(metadata[ADAPTED_FROM]))
+    return known[fidelity][0].alone(fidelity)
+
+
 def save_checkpoint(path: Path | str, potential: Potential, metadata: dict[str, Any]) -> None:
     """Write a potential and its metadata (plain values and tensors) to a file, atomically."""
     with replacing(path) as temporary:

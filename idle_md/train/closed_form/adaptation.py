@@ -11,7 +11,7 @@ from torch import Tensor
 
 from idle_md.data import GeometryTensors, Labels, Store
 from idle_md.nn import Potential, load_checkpoint
-from idle_md.nn.checkpoint import ADAPTED_FROM, unpacked
+from idle_md.nn.checkpoint import adapted_from
 from idle_md.train.closed_form.correction import (
     Correction,
     Posterior,
@@ -57,7 +57,7 @@ class Adaptation:
     missed: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def of(cls, metadata: Mapping[str, Any]) -> "Adaptation":
+    def of(cls, metadata: dict[str, Any]) -> "Adaptation":
         """Return what the metadata of a checkpoint say.
 
         Raises
@@ -66,7 +66,7 @@ class Adaptation:
             If it was not made in closed form.
         """
         kept = dict(metadata[KEY])
-        base = unpacked(metadata[ADAPTED_FROM])[0].alone(kept.pop("base"))
+        base = adapted_from(metadata, kept.pop("base"))
         differences, prior = _unpacked(kept.pop("differences")), Prior(**kept.pop("prior"))
         return cls(base, differences, prior=prior, **kept)
 

@@ -177,17 +177,19 @@ def test_closed_form_is_surer_where_there_are_labels(run: Path) -> None:
     assert near.forces.mean() < 0.8 * far.forces.mean()
 
 
-def test_chain_of_levels(run: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("base", ["wb97x", "gfn2"])
+def test_chain_of_levels(run: Path, settings: Settings, tmp_path: Path, base: str) -> None:
+    """On the level that was adapted last, and on one that only a model before it knows."""
     student = {"budget": {"steps": 20, "validate_every": 10}}
     method = {
         "name": "adapt",
-        "source": "wb97x",
+        "source": base,
         "checkpoint": str(run / "best.ckpt"),
         "student": student,
     }
     changes = {
         "target": "ccsdt",
-        "labels": {"wb97x": ["energy", "forces"], "ccsdt": ["energy"]},
+        "labels": {base: ["energy", "forces"], "ccsdt": ["energy"]},
         "data": {**settings["data"], "budgets": {}},
         "method": method,
     }
@@ -197,7 +199,12 @@ def test_chain_of_levels(run: Path, settings: Settings) -> None:
     before = load_checkpoint(run / "best.ckpt")[0]
     for name, parameter in known["wb97x"][0].state_dict().items():
         assert torch.equal(parameter, before.state_dict()[name])
-    assert set(metrics_of(chain)["test"]) == {"wb97x", "ccsdt"}
+    assert set(metrics_of(chain)["test"]) == {base, "ccsdt"}
+    adaptation = Adaptation.of(load_checkpoint(chain / "best.ckpt")[1])
+    for name, parameter in known[base][0].backbone.state_dict().items():
+        assert torch.equal(parameter, adaptation.base.backbone.state_dict()[name])
+    about = export_checkpoint(chain, None, tmp_path / "live.pt", closed_form=True)
+    assert about.delta_on == base
 
 
 def test_killed_and_resumed_adaptation_ends_with_the_same_student(

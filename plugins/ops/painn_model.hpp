@@ -3,6 +3,7 @@
 
 #include "gemm.hpp"
 #include "painn.hpp"
+#include "pieces.hpp"
 
 namespace {
 
@@ -13,26 +14,6 @@ using idle_md::max_interactions;
 using idle_md::PainnWeights;
 using idle_md::ParallelFor;
 using idle_md::spline_terms;
-
-// Hands out 64-byte aligned pieces of one block of memory; without a block it only counts.
-struct Pieces {
-  char* block = nullptr;
-  size_t used = 0;
-
-  template <class T>
-  T* take(long n) {
-    T* piece = block ? reinterpret_cast<T*>(block + used) : nullptr;
-    used += (size_t(n) * sizeof(T) + 63) / 64 * 64;
-    return piece;
-  }
-
-  template <class T>
-  const T* copy(const T* from, long n) {
-    T* to = take<T>(n);
-    for (long k = 0; to && from && k < n; ++k) to[k] = from[k];
-    return to;
-  }
-};
 
 // A layer with the matrix of its reverse half.
 template <class T>

@@ -12,6 +12,14 @@ from torch import Tensor
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "plugins" / "ops"
+HOST_SOURCES = (
+    "cuda/painn_step.cpp",
+    "cuda/painn_weights.cpp",
+    "cuda/particles.cpp",
+    "splines.cpp",
+    "radial.cpp",
+)
+"""What launches the kernels and packs weights for them."""
 MOST_INTERACTIONS = 16
 
 Int, Long, Double, Pointer = ctypes.c_int, ctypes.c_long, ctypes.c_double, ctypes.c_void_p
@@ -135,11 +143,7 @@ def compile_library(
     folder.mkdir(parents=True, exist_ok=True)
     common = ["g++", "-std=c++17", "-O1", "-fPIC", f"-I{sources / 'cuda'}", *flags]
     jobs = [("host", HERE / "host.cpp", [])]
-    jobs += [
-        (name, sources / "cuda" / f"{name}.cpp", []) for name in ("painn_weights", "painn_step")
-    ]
-    jobs += [("particles", sources / "cuda" / "particles.cpp", [])]
-    jobs += [(name, sources / f"{name}.cpp", []) for name in ("splines", "radial")]
+    jobs += [(Path(name).stem, sources / name, []) for name in HOST_SOURCES]
     jobs += [(f"shape{n}", HERE / "painn_kernels.cpp", s.macros()) for n, s in enumerate(shapes)]
 
     def compiled(job: tuple[str, Path, list[str]]) -> str:

@@ -16,9 +16,9 @@ def sized_system(kind: str, n: int, seed: int = 0) -> Inputs:
     Parameters
     ----------
     kind
-        ``open``; ``periodic`` in a box so narrow that atoms meet their own images; ``trimmed``, where
-        most of the ghosts receive nothing; ``padded`` with edges beyond the cutoff; ``repeated``,
-        random pairs many of which come several times.
+        ``open``; ``periodic`` in a box so narrow that atoms meet their own images; ``trimmed``,
+        where most of the ghosts receive nothing; ``padded`` with edges beyond the cutoff;
+        ``repeated``, random pairs many of which come several times.
     """
     rng = np.random.default_rng(1000 * n + seed)
     species = rng.choice(ELEMENTS, n)

@@ -16,7 +16,7 @@ TOLERANCE = {"double": 1e-12, "float": 1e-5}
 def compare(
     emulated: Emulated, gradient, shape: Shape, inputs: Inputs, bessel: bool = True
 ) -> None:
-    """Energies and gradients are the graph's; runs with other orders of blocks and threads are equal."""
+    """Energies and gradients are the graph's, however blocks and threads take their turns."""
     dtype = torch.float64 if shape.real == "double" else torch.float32
     species, index, vectors, owned = inputs
     given = species, index, vectors.to(dtype), owned

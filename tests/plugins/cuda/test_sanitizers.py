@@ -2,15 +2,15 @@
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.plugins.cuda.conftest import sources
-from tests.plugins.cuda.emulated import HERE, Shape, run
+from tests.plugins.cuda.emulated import HERE, HOST_SOURCES, Shape, run
 
 SHAPE = Shape("double", 48, 20, 9, False, 4, 64, 2)
-HOST = ("cuda/painn_step.cpp", "cuda/painn_weights.cpp", "cuda/particles.cpp", "splines.cpp")
 
 
 class Sanitized:
@@ -26,9 +26,10 @@ class Sanitized:
             *SHAPE.macros(),
         ]
         self.folder = folder
-        others = [HERE / "host.cpp", HERE / "sanitized.cpp", sources() / "radial.cpp"]
-        others += [sources() / name for name in HOST]
-        self.objects = [self.compiled(source, self.flags) for source in others]
+        others = [HERE / "host.cpp", HERE / "sanitized.cpp"]
+        others += [sources() / name for name in HOST_SOURCES]
+        with ThreadPoolExecutor(2) as pool:
+            self.objects = list(pool.map(lambda source: self.compiled(source, self.flags), others))
 
     def compiled(self, source: Path, flags: list[str]) -> str:
         made = str(self.folder / f"{source.stem}.o")
@@ -75,6 +76,7 @@ def test_barriers_are_where_they_must_be(thread: Sanitized) -> None:
     assert thread.run(0, 7) == ""
 
 
+@pytest.mark.slow
 def test_planted_read_outside_is_caught(address: Sanitized, tmp_path) -> None:
     kernels = planted(
         tmp_path, "messages.cuh", "args.start[my.atom + 1]", "args.start[my.atom + 2]"
@@ -82,6 +84,7 @@ def test_planted_read_outside_is_caught(address: Sanitized, tmp_path) -> None:
     assert "AddressSanitizer" in address.run(5, 7, kernels)
 
 
+@pytest.mark.slow
 def test_planted_lack_of_a_barrier_is_caught(thread: Sanitized, tmp_path) -> None:
     kernels = planted(tmp_path, "dense.cuh", "  __syncthreads();\n", "")
     assert "data race" in thread.run(5, 7, kernels)

@@ -5,6 +5,8 @@
 #include <tuple>
 #include <vector>
 
+#include "cuda/gpu_tensors.hpp"
+#include "cuda/particles.hpp"
 #include "tensors.hpp"
 
 namespace idle_md {
@@ -104,7 +106,78 @@ std::tuple<Tensor, Tensor> particle_forces(const Tensor& atomic_energies, const 
   return {at::scalar_tensor(energy * energy_unit, at::kDouble), everywhere};
 }
 
+// The same on a GPU; what names an atom that is not there is passed over, as nothing waits for the device.
+struct EdgesOnGpu {
+  Tensor gradients, index;
+
+  EdgesOnGpu(const Tensor& edge_gradients, const Tensor& edge_index)
+      : gradients(edge_gradients.contiguous()), index(edge_index.contiguous()) {
+    TORCH_CHECK_TYPE(index.scalar_type() == at::kLong, "edge_index must be int64, not ", index.scalar_type());
+    TORCH_CHECK_VALUE(index.dim() == 2 && index.size(0) == 2, "edge_index must be (2, E), not ", index.sizes());
+    TORCH_CHECK_VALUE(gradients.dim() == 2 && gradients.size(1) == 3 && gradients.size(0) == index.size(1),
+                      "edge_gradients must be (", index.size(1), ", 3), not ", gradients.sizes());
+    TORCH_CHECK_VALUE(gradients.device() == index.device(), "edge_gradients are on ", gradients.device(),
+                      ", edge_index is on ", index.device());
+  }
+
+  cuda::EdgeForces described(int64_t atoms) const {
+    cuda::EdgeForces given;
+    given.atoms = int(atoms);
+    given.edges = int(index.size(1));
+    given.index = cuda::integers(index);
+    with_values("edge_gradients", gradients, [&](const auto* values) {
+      given.gradients = {gradients.scalar_type() == at::kDouble, const_cast<void*>(static_cast<const void*>(values))};
+    });
+    return given;
+  }
+
+  // Sums into zeros.
+  void sum(cuda::EdgeForces given, const Tensor& forces) const {
+    given.forces = forces.mutable_data_ptr();
+    given.is_double = forces.scalar_type() == at::kDouble;
+    const Tensor memory = cuda::device_memory(cuda::force_bytes(given.atoms, given.edges), index.device());
+    sum_forces(*cuda::Gpu::at(index.device().index()).launcher("particles.cu"), given, cuda::bytes_of(memory));
+  }
+};
+
+Tensor edge_forces_on_gpu(const Tensor& edge_gradients, const Tensor& edge_index, int64_t atoms) {
+  TORCH_CHECK_VALUE(atoms >= 0, "there cannot be ", atoms, " atoms");
+  const EdgesOnGpu edges(edge_gradients, edge_index);
+  Tensor forces = at::empty({atoms, 3}, at::TensorOptions(at::kDouble).device(edge_index.device()));
+  edges.sum(edges.described(atoms), forces);
+  return forces;
+}
+
+std::tuple<Tensor, Tensor> particle_forces_on_gpu(const Tensor& atomic_energies, const Tensor& edge_gradients,
+                                                  const Tensor& edge_index, const Tensor& atoms, int64_t particles,
+                                                  double energy_unit, double force_unit, at::ScalarType dtype) {
+  TORCH_CHECK_VALUE(particles >= 0, "there cannot be ", particles, " particles");
+  TORCH_CHECK_VALUE(dtype == at::kFloat || dtype == at::kDouble, "forces come in torch.float32 or torch.float64");
+  const EdgesOnGpu edges(edge_gradients, edge_index);
+  const Tensor chosen = atoms.contiguous(), energies = atomic_energies.to(at::kDouble).contiguous();
+  for (const Tensor* each : {&chosen, &energies})
+    TORCH_CHECK_VALUE(each->device() == edge_index.device(), "the tensors are not on one device: ", each->device(),
+                      " and ", edge_index.device());
+  TORCH_CHECK_VALUE(chosen.dim() == 1 && energies.sizes() == chosen.sizes(), "atomic_energies must be (",
+                    chosen.numel(), ",), not ", energies.sizes());
+  const auto options = at::TensorOptions(at::kDouble).device(edge_index.device());
+  Tensor energy = at::empty({}, options), everywhere = at::zeros({particles, 3}, options.dtype(dtype));
+  cuda::EdgeForces given = edges.described(chosen.numel());
+  given.chosen = cuda::integers(chosen);
+  given.energies = energies.const_data_ptr<double>();
+  given.energy = energy.mutable_data_ptr<double>();
+  given.energy_unit = energy_unit;
+  given.force_unit = force_unit;
+  edges.sum(given, everywhere);
+  return {energy, everywhere};
+}
+
 }  // namespace
+
+TORCH_LIBRARY_IMPL(idle_md, CUDA, m) {
+  m.impl("edge_forces", edge_forces_on_gpu);
+  m.impl("particle_forces", particle_forces_on_gpu);
+}
 
 TORCH_LIBRARY_FRAGMENT(idle_md, m) {
   m.def("edge_forces(Tensor edge_gradients, Tensor edge_index, int atoms) -> Tensor", edge_forces);

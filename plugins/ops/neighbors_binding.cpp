@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cuda/list_on_gpu.hpp"
 #include "neighbors.hpp"
 #include "tensors.hpp"
 
@@ -154,7 +155,7 @@ std::tuple<Tensor, Tensor> neighbor_list(const Tensor& positions, const Tensor& 
 // A neighbour list with a skin, rebuilt when an atom has moved by more than half of it.
 class NeighborList : public torch::CustomClassHolder {
  public:
-  NeighborList(double cutoff, double skin) : cutoff_(cutoff), skin_(skin) {
+  NeighborList(double cutoff, double skin) : cutoff_(cutoff), skin_(skin), gpu_(cutoff, skin) {
     TORCH_CHECK_VALUE(std::isfinite(cutoff) && cutoff > 0.0,
                       "the cutoff must be positive and finite, in angstrom: got ", cutoff);
     TORCH_CHECK_VALUE(std::isfinite(skin) && skin >= 0.0,
@@ -164,6 +165,7 @@ class NeighborList : public torch::CustomClassHolder {
   std::tuple<Tensor, Tensor> compute(const Tensor& positions, const Tensor& cell,
                                      const c10::List<bool>& pbc, at::ScalarType dtype) {
     const c10::InferenceMode ordinary_tensors(false);  // they outlive this call
+    if (positions.is_cuda()) return gpu_.edges(positions, cell, {pbc[0], pbc[1], pbc[2]}, dtype);
     return edges_of(in_angstrom(positions, cell, pbc), dtype);
   }
 
@@ -172,12 +174,14 @@ class NeighborList : public torch::CustomClassHolder {
                                                const Tensor& atoms, double angstrom,
                                                at::ScalarType dtype) {
     const c10::InferenceMode ordinary_tensors(false);
+    if (positions.is_cuda()) return gpu_.edges_of_particles(positions, box, atoms, angstrom, dtype);
     return edges_of(of_particles(positions, box, atoms, angstrom), dtype);
   }
 
+  // Waits for a GPU.
   int64_t rebuilds() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return rebuilds_;
+    return rebuilds_ + gpu_.searches();
   }
 
   std::tuple<double, double> settings() const { return {cutoff_, skin_}; }
@@ -227,6 +231,7 @@ class NeighborList : public torch::CustomClassHolder {
   }
 
   const double cutoff_, skin_;
+  cuda::ListOnGpu gpu_;
   mutable std::mutex mutex_;
   List list_;
   Tensor vectors_;

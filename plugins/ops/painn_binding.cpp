@@ -8,93 +8,25 @@
 #include <mutex>
 #include <string>
 
-#include "painn.hpp"
+#include "cuda/painn_gpus.hpp"
+#include "painn_reader.hpp"
 
 namespace idle_md {
 namespace {
 
 using at::Tensor;
-using Buffers = c10::Dict<std::string, Tensor>;
 using State = std::tuple<Buffers, double, bool, bool>;  // weights, cutoff, Bessel functions, tables
 
 void torch_threads(long n, void (*body)(void*, long, long), void* context) {
   at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) { body(context, begin, end); });
 }
 
-// Finds the weights of an exported PaiNN by the names of its module's buffers: the stages are nested,
-// so each one's names begin with one "rest." more.
-template <class T>
-class WeightReader {
- public:
-  explicit WeightReader(const Buffers& buffers) : buffers_(buffers) {
-    const Tensor embedding = find("embedding");
-    TORCH_CHECK_VALUE(embedding.dim() == 2, "PaiNN: embedding must be a matrix");
-    weights.elements = embedding.size(0);
-    weights.features = embedding.size(1);
-    const long F = weights.features;
-    TORCH_CHECK_VALUE(F > 0 && F % 16 == 0, "PaiNN: the native kernels need a multiple of 16 features, not ", F);
-    n_radial = find("basis.nodes").numel();
-    TORCH_CHECK_VALUE(n_radial > 1, "PaiNN: basis.nodes must hold two radial functions or more");
-    nodes = data("basis.nodes", {n_radial});
-    weights.embedding = data("embedding", {weights.elements, F});
-    weights.sent = data("sent", {weights.elements, 2 * F});
-    filters[0] = data("filter", {n_radial + 1, 2 * F});
-    read_stages(F);
-  }
-
-  PainnWeights<T> weights;
-  const T* filters[max_interactions] = {};
-  long n_radial = 0;
-  const T* nodes = nullptr;
-
- private:
-  void read_stages(long F) {
-    std::string stage = "rest.";
-    long l = 0;
-    for (;; ++l) {
-      TORCH_CHECK_VALUE(l < max_interactions, "PaiNN: at most ", max_interactions, " interactions");
-      if (l > 0) {
-        filters[l] = data(stage + "filter", {n_radial + 1, 3 * F});
-        weights.message_hidden[l] = layer(stage + "network.hidden", F, F);
-        weights.message_output[l] = layer(stage + "network.output", F, 3 * F);
-        stage += "rest.";
-      }
-      const bool last = !buffers_.contains(stage + "rest.filter");
-      weights.mix[l] = {data(stage + "mix", {F, 2 * F}), nullptr, F, 2 * F};
-      weights.update_hidden[l] = layer(stage + "network.hidden", 2 * F, F);
-      weights.update_output[l] = layer(stage + "network.output", F, (last ? 2 : 3) * F);
-      stage += "rest.";
-      if (last) break;
-    }
-    weights.interactions = l + 1;
-    weights.direct = data(stage + "direct", {F});
-    if (!buffers_.contains(stage + "output")) return;
-    const long H = find(stage + "output").numel();
-    weights.head_hidden = layer(stage + "hidden", F, H);
-    weights.readout = data(stage + "output", {H});
-  }
-
-  Tensor find(const std::string& name) const {
-    TORCH_CHECK_VALUE(buffers_.contains(name), "PaiNN: the weight ", name, " is missing");
-    return buffers_.at(name);
-  }
-
-  const T* data(const std::string& name, at::IntArrayRef shape) const {
-    const Tensor tensor = find(name);
-    TORCH_CHECK_VALUE(tensor.sizes() == shape, "PaiNN: ", name, " has shape ", tensor.sizes(), ", not ", shape);
-    TORCH_CHECK_VALUE(tensor.device().is_cpu() && tensor.is_contiguous(), "PaiNN: ", name,
-                      " must be contiguous, on the CPU");
-    TORCH_CHECK_TYPE(tensor.scalar_type() == c10::CppTypeToScalarType<T>::value, "PaiNN: ", name, " is ",
-                     tensor.scalar_type(), ", not in the precision of the embedding");
-    return tensor.const_data_ptr<T>();
-  }
-
-  Layer<T> layer(const std::string& name, long inputs, long outputs) const {
-    return {data(name + ".weight", {inputs, outputs}), data(name + ".bias", {outputs}), inputs, outputs};
-  }
-
-  const Buffers& buffers_;
-};
+// The buffers on the CPU, where weights are read.
+Buffers on_the_host(const Buffers& buffers) {
+  Buffers host;
+  for (const auto& each : buffers) host.insert(each.key(), each.value().to(at::kCPU));
+  return host;
+}
 
 class PaiNNModel : public torch::CustomClassHolder {
  public:
@@ -113,25 +45,55 @@ class PaiNNModel : public torch::CustomClassHolder {
 
   std::tuple<Tensor, Tensor> energy_gradient(const Tensor& species, const Tensor& edge_index,
                                              const Tensor& edge_vectors, int64_t owned) {
-    check(species, edge_index, edge_vectors);
+    check(species, edge_index, edge_vectors, at::kCPU);
     return dtype_ == at::kFloat ? evaluate<float>(*single_, species, edge_index, edge_vectors, owned)
                                 : evaluate<double>(*double_, species, edge_index, edge_vectors, owned);
+  }
+
+  std::tuple<Tensor, Tensor> energy_gradient_on_gpu(const Tensor& species, const Tensor& edge_index,
+                                                    const Tensor& edge_vectors, int64_t owned) {
+    check(species, edge_index, edge_vectors, species.device());
+    TORCH_CHECK_VALUE(owned >= 0 && owned <= species.size(0), "n_owned is ", owned, ", but there are ",
+                      species.size(0), " atoms");
+    const Tensor numbers = species.contiguous(), pairs = edge_index.contiguous(), vectors = edge_vectors.contiguous();
+    if (dtype_ == at::kFloat) return gpus(gpu_single_).energy_gradient(numbers, pairs, vectors, owned);
+    return gpus(gpu_double_).energy_gradient(numbers, pairs, vectors, owned);
   }
 
   State state() const { return {buffers_, cutoff_, bessel_, tabulated_}; }
 
  private:
-  template <class T>
-  std::unique_ptr<Painn<T>> make() const {
-    const WeightReader<T> reader(buffers_);
+  // Calls with the weights, the filters and the radial functions.
+  template <class T, class Use>
+  auto with_weights(const Use& use) const {
+    const Buffers host = on_the_host(buffers_);
+    const WeightReader<T> reader(host);
     Radial radial;
     radial.bessel = bessel_;
     radial.cutoff = cutoff_;
     radial.nodes.assign(reader.nodes, reader.nodes + reader.n_radial);
-    return std::make_unique<Painn<T>>(reader.weights, reader.filters, radial, tabulated_);
+    return use(reader.weights, reader.filters, radial);
   }
 
-  void check(const Tensor& species, const Tensor& edge_index, const Tensor& edge_vectors) const {
+  template <class T>
+  std::unique_ptr<Painn<T>> make() const {
+    return with_weights<T>([&](const auto& weights, const auto& filters, const Radial& radial) {
+      return std::make_unique<Painn<T>>(weights, filters, radial, tabulated_);
+    });
+  }
+
+  // Packed when it is first wanted: most models never see a GPU.
+  template <class T>
+  cuda::PainnOnGpus<T>& gpus(std::unique_ptr<cuda::PainnOnGpus<T>>& place) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!place)
+      place = with_weights<T>([&](const auto& weights, const auto& filters, const Radial& radial) {
+        return std::make_unique<cuda::PainnOnGpus<T>>(cuda::PackedPainn<T>(weights, filters, radial, tabulated_));
+      });
+    return *place;
+  }
+
+  void check(const Tensor& species, const Tensor& edge_index, const Tensor& edge_vectors, at::Device device) const {
     TORCH_CHECK_TYPE(species.scalar_type() == at::kLong, "species must be int64, not ", species.scalar_type());
     TORCH_CHECK_TYPE(edge_index.scalar_type() == at::kLong, "edge_index must be int64, not ", edge_index.scalar_type());
     TORCH_CHECK_TYPE(edge_vectors.scalar_type() == dtype_, "edge_vectors are ", edge_vectors.scalar_type(),
@@ -142,8 +104,8 @@ class PaiNNModel : public torch::CustomClassHolder {
     TORCH_CHECK_VALUE(edge_vectors.dim() == 2 && edge_vectors.size(1) == 3 && edge_vectors.size(0) == edge_index.size(1),
                       "edge_vectors must be (", edge_index.size(1), ", 3), not ", edge_vectors.sizes());
     for (const Tensor* each : {&species, &edge_index, &edge_vectors})
-      TORCH_CHECK_VALUE(each->device().is_cpu() && each->layout() == at::kStrided,
-                        "the native kernels run on the CPU: got a tensor on ", each->device());
+      TORCH_CHECK_VALUE(each->device() == device && each->layout() == at::kStrided, "the native kernels run on the ",
+                        device.is_cpu() ? "CPU" : device.str(), ": got a tensor on ", each->device());
   }
 
   template <class T>
@@ -180,6 +142,8 @@ class PaiNNModel : public torch::CustomClassHolder {
   at::ScalarType dtype_;
   std::unique_ptr<Painn<float>> single_;
   std::unique_ptr<Painn<double>> double_;
+  std::unique_ptr<cuda::PainnOnGpus<float>> gpu_single_;
+  std::unique_ptr<cuda::PainnOnGpus<double>> gpu_double_;
   std::mutex mutex_;
   Tensor buffer_;
 };
@@ -188,6 +152,12 @@ std::tuple<Tensor, Tensor> painn_energy_gradient(const c10::intrusive_ptr<PaiNNM
                                                  const Tensor& edge_index, const Tensor& edge_vectors,
                                                  int64_t n_owned) {
   return model->energy_gradient(species, edge_index, edge_vectors, n_owned);
+}
+
+std::tuple<Tensor, Tensor> painn_energy_gradient_on_gpu(const c10::intrusive_ptr<PaiNNModel>& model,
+                                                        const Tensor& species, const Tensor& edge_index,
+                                                        const Tensor& edge_vectors, int64_t n_owned) {
+  return model->energy_gradient_on_gpu(species, edge_index, edge_vectors, n_owned);
 }
 
 std::string instruction_set() { return painn_kernels<float>().name; }
@@ -205,5 +175,7 @@ TORCH_LIBRARY_FRAGMENT(idle_md, m) {
         "Tensor edge_vectors, int n_owned) -> (Tensor, Tensor)", painn_energy_gradient);
   m.def("instruction_set() -> str", instruction_set);
 }
+
+TORCH_LIBRARY_IMPL(idle_md, CUDA, m) { m.impl("painn_energy_gradient", painn_energy_gradient_on_gpu); }
 
 }  // namespace idle_md

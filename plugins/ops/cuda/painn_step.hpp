@@ -4,16 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "device.hpp"
 #include "launcher.hpp"
 #include "painn_weights.hpp"
 
 namespace idle_md::cuda {
-
-// What a device can do.
-struct Device {
-  int processors = 1;            // streaming multiprocessors
-  size_t shared_bytes = 49152;   // that a block may have
-};
 
 // What the kernels are compiled for, see kernels/painn.cu.
 struct PainnShape {

@@ -1,0 +1,13 @@
+// What a GPU can do.
+#pragma once
+
+#include <cstddef>
+
+namespace idle_md::cuda {
+
+struct Device {
+  int processors = 1;                // streaming multiprocessors
+  std::size_t shared_bytes = 49152;  // that a block may have
+};
+
+}  // namespace idle_md::cuda

@@ -11,7 +11,7 @@ from idle_md.deploy.core import DeployedCore
 from idle_md.deploy.metadata import Metadata
 from idle_md.deploy.torchscript import script
 from idle_md.native.choice import Kernels
-from idle_md.native.operators import load_operators
+from idle_md.native.operators import load_operators, why_no_cuda
 from idle_md.native.places import REMEDY
 
 __all__ = ["Kernels", "PaiNNKernel", "native_core", "why_portable"]
@@ -48,13 +48,13 @@ def why_portable(metadata: Metadata, device: torch.device) -> str | None:
         return "there are none for a closed form"
     if metadata.backbone["name"] != "painn":
         return f"there are none for {metadata.backbone['name']}"
-    if device.type != "cpu":
+    if device.type not in ("cpu", "cuda"):
         return f"there are none for {device.type}"
     if metadata.backbone["features"] % 16:
         return "they need a multiple of 16 features"
-    if not load_operators():
-        return f"they are not built: {REMEDY}"
-    return None
+    if device.type == "cuda":
+        return why_no_cuda()
+    return None if load_operators() else f"they are not built: {REMEDY}"
 
 
 def native_core(core: torch.jit.ScriptModule, metadata: Metadata) -> torch.jit.ScriptModule:

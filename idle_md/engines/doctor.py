@@ -8,7 +8,7 @@ import torch
 
 from idle_md.engines.registry import engines
 from idle_md.native.nnpops import find_nnpops, load_nnpops
-from idle_md.native.operators import load_operators
+from idle_md.native.operators import load_operators, why_no_cuda
 from idle_md.native.places import REMEDY, find_library
 
 State = Literal["ok", "missing", "note"]
@@ -42,6 +42,7 @@ def examine() -> list[Finding]:
         Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads"),
         _accelerator(),
         _operators(),
+        _operators_on_gpu(),
         _nnpops(),
         *_engines(),
     ]
@@ -74,6 +75,13 @@ def _operators() -> Finding:
         return Finding("native operators", "missing", f"{library} cannot be loaded", remedy)
     which = torch.ops.idle_md.instruction_set()
     return Finding("native operators", "ok", f"{library}, running on {which}")
+
+
+def _operators_on_gpu() -> Finding:
+    reason = why_no_cuda()
+    if reason is not None:
+        return Finding("native operators on a GPU", "note", f"not used: {reason}")
+    return Finding("native operators on a GPU", "ok", f"on {torch.cuda.get_device_name()}")
 
 
 def _engines() -> list[Finding]:

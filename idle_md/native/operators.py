@@ -23,3 +23,17 @@ def load_operators() -> bool:
         logger.warning("the native operators in %s cannot be loaded: %s", library, error)
         return False
     return True
+
+
+def why_no_cuda() -> str | None:
+    """Return why the native operators cannot run on a GPU here, or None if they can.
+
+    They need no CUDA toolkit: the kernels are compiled for the GPU at hand when they are first
+    wanted, by NVRTC, which torch's packages for CUDA bring, and kept in the user's cache.
+    """
+    if not load_operators():
+        return f"they are not built: {REMEDY}"
+    if not torch.cuda.is_available():
+        return f"torch {torch.__version__} sees no CUDA device"
+    problem: str = torch.ops.idle_md.cuda_problem()
+    return problem or None

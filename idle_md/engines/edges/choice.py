@@ -43,8 +43,10 @@ def edges_for(
     cutoff = model.metadata.cutoff_angstrom
     logger.info("neighbours are found by %s", neighbors)
     if neighbors == "native":
-        if atoms.device.type != "cpu":
-            raise ValueError("neighbors 'native' is for the CPU: use 'vesin'")
+        if atoms.device.type != "cpu" and model.kernels != "native":
+            raise ValueError(
+                "neighbors 'native' on a GPU is for models on native operators: use 'vesin'"
+            )
         if not load_operators():
             raise ValueError(f"neighbors 'native' needs operators that are not built: {REMEDY}")
         skin = SKIN if model.kernels == "native" else 0.0  # a graph pays for every edge
@@ -63,9 +65,9 @@ def edges_for(
 
 def _best(model: DeployedModel, n_atoms: int, periodic: bool) -> Neighbors:
     """Return the fastest way; a graph that was chosen to be portable stays so."""
-    if model.device.type != "cpu":
-        return "torch" if n_atoms <= FEW_ATOMS and not periodic else "vesin"
     if model.kernels == "native":
         return "native"
+    if model.device.type != "cpu":
+        return "torch" if n_atoms <= FEW_ATOMS and not periodic else "vesin"
     is_choice = why_portable(model.metadata, model.device) is None
     return "vesin" if is_choice or not load_operators() else "native"

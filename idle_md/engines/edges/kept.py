@@ -20,12 +20,14 @@ class NativeNeighbors:
 
     def __init__(self, model: DeployedModel) -> None:
         self.cutoff, self.dtype = model.metadata.cutoff_angstrom, model.dtype
+        self.device = model.device
         self.kept = torch.classes.idle_md.NeighborList(self.cutoff, SKIN)
 
     def edges(self, atoms: ase.Atoms) -> tuple[Tensor, Tensor]:
         """Return edge_index (2, E) and edge_vectors (E, 3) in angstrom."""
         check_system(atoms.positions, self.cutoff, atoms.cell.array, atoms.pbc)
-        positions, cell = torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array)
+        positions = torch.from_numpy(atoms.positions).to(self.device)
+        cell = torch.from_numpy(atoms.cell.array).to(self.device)
         edge_index, vectors = self.kept.compute(positions, cell, atoms.pbc.tolist(), self.dtype)
         return edge_index, vectors
 

@@ -87,6 +87,7 @@ Gpu::Gpu(int index) : index_(index) {
   d.check(d.attribute(&major, major_capability, device), "cuDeviceGetAttribute");
   d.check(d.attribute(&minor, minor_capability, device), "cuDeviceGetAttribute");
   device_.shared_bytes = size_t(shared);
+  device_.has_tensor_cores = major >= 8;
   architecture_ = 10 * major + minor;
   d.check(d.retain_context(&context_, device), "cuDevicePrimaryCtxRetain");
 }

@@ -61,7 +61,7 @@ Compiler open_compiler() {
   const std::string nvidia = packages() + "/nvidia/";
   void* library = open_first("NVRTC, which torch's packages for CUDA bring,",
                              {nvidia + "cu13/lib/libnvrtc.so.13", nvidia + "cuda_nvrtc/lib/libnvrtc.so.12",
-                              "libnvrtc.so.13", "libnvrtc.so.12"});
+                              "libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so"});
   Compiler c{};
   find(library, "nvrtcVersion", c.version);
   find(library, "nvrtcCreateProgram", c.create);

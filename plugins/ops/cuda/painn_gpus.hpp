@@ -1,6 +1,8 @@
 // A PaiNN on every GPU where tensors come from.
 #pragma once
 
+#include <ATen/Context.h>
+
 #include <map>
 #include <memory>
 #include <mutex>
@@ -35,7 +37,7 @@ class PainnOnGpus {
     system.energies = energies.mutable_data_ptr<double>();
     system.gradients = gradients.mutable_data_ptr<T>();
     Gpu& gpu = Gpu::at(device.index());
-    const PainnShape shape(model, system.atoms, gpu.device());
+    const PainnShape shape(model, system.atoms, gpu.device(), at::globalContext().allowTF32CuBLAS());
     const at::Tensor memory = device_memory(painn_bytes(model, system), device);
     painn_energy_gradient(*gpu.launcher("painn.cu", shape.options()), shape, model, system, bytes_of(memory));
     return {energies, gradients};

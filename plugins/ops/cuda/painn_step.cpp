@@ -8,17 +8,18 @@
 namespace idle_md::cuda {
 
 template <class T>
-PainnShape::PainnShape(const PainnOnDevice<T>& model, long atoms, const Device& device)
+PainnShape::PainnShape(const PainnOnDevice<T>& model, long atoms, const Device& device, bool allow_tf32)
     : is_double(sizeof(T) == 8),
       tabulated(model.tabulated),
+      tf32(allow_tf32 && device.has_tensor_cores && sizeof(T) == 4),
       features(int(model.features)),
       head(int(model.head)),
       terms(model.terms) {
   share_out(atoms, device);
 }
 
-template PainnShape::PainnShape(const PainnOnDevice<float>&, long, const Device&);
-template PainnShape::PainnShape(const PainnOnDevice<double>&, long, const Device&);
+template PainnShape::PainnShape(const PainnOnDevice<float>&, long, const Device&, bool);
+template PainnShape::PainnShape(const PainnOnDevice<double>&, long, const Device&, bool);
 
 // As many atoms in a block as leave a block to every processor: more of them read the weights less often.
 void PainnShape::share_out(long atoms, const Device& device) {
@@ -48,11 +49,12 @@ std::vector<std::string> PainnShape::options() const {
           option("TABULATED", tabulated ? "true" : "false"),
           option("BLOCK", std::to_string(block)),
           option("THREADS", std::to_string(threads)),
-          option("SLICES", std::to_string(slices))};
+          option("SLICES", std::to_string(slices)),
+          option("TF32", tf32 ? "true" : "false")};
 }
 
 size_t PainnShape::update_bytes() const {
-  return (is_double ? 8 : 4) * size_t(UpdateMemory(features, head, block, threads).total());
+  return (is_double ? 8 : 4) * size_t(UpdateMemory(features, head, block, threads, tf32).total());
 }
 
 size_t PainnShape::message_bytes() const {

@@ -12,13 +12,14 @@ namespace idle_md::cuda {
 
 // What the kernels are compiled for, see kernels/painn.cu.
 struct PainnShape {
-  bool is_double = false, tabulated = true;
+  bool is_double = false, tabulated = true, tf32 = false;
   int features = 0, head = 0, terms = 0;
   int block = 1, threads = 0, slices = 1;
 
-  // Throws std::invalid_argument where a block's memory does not fit the device.
+  // With TF32, which only single precision on tensor cores knows, where it is allowed. Throws
+  // std::invalid_argument where a block's memory does not fit the device.
   template <class T>
-  PainnShape(const PainnOnDevice<T>& model, long atoms, const Device& device);
+  PainnShape(const PainnOnDevice<T>& model, long atoms, const Device& device, bool allow_tf32);
 
   std::vector<std::string> options() const;  // macros for the compiler
   size_t update_bytes() const;               // shared memory of a block that updates atoms

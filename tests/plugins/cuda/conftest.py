@@ -12,6 +12,7 @@ SHAPES = {
     "many atoms": Shape("double", 48, 20, 9, False, 16, 64, 1),
     "tables": Shape("float", 48, 20, 6, True, 4, 64, 2),
     "no head": Shape("double", 16, 0, 9, False, 2, 32, 2),
+    "TF32": Shape("float", 48, 24, 6, True, 16, 64, 1, True),
     "as on a GPU": Shape("float", 128, 64, 6, True, 1, 512, 4),
 }
 """By what is special about them; most have few threads, because each one is a fiber."""

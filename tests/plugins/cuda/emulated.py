@@ -37,10 +37,11 @@ class Shape:
     block: int
     threads: int
     slices: int
+    tf32: bool = False
 
     def macros(self) -> list[str]:
-        values = {**vars(self), "tabulated": str(self.tabulated).lower()}
-        return [f"-DIDLE_MD_{name.upper()}={value}" for name, value in values.items()]
+        values = vars(self).items()
+        return [f"-DIDLE_MD_{name.upper()}={str(value).lower()}" for name, value in values]
 
 
 class Layer(ctypes.Structure):
@@ -80,7 +81,7 @@ class System(ctypes.Structure):
 
 
 class Blocking(ctypes.Structure):
-    _fields_ = [(name, Int) for name in ("block", "threads", "slices", "processors")]
+    _fields_ = [(name, Int) for name in ("block", "threads", "slices", "processors", "tf32")]
 
 
 class PainnCall(ctypes.Structure):
@@ -212,7 +213,7 @@ class Emulated:
         if shape is None:
             call.blocking = Blocking(processors=processors)
         else:
-            call.blocking = Blocking(shape.block, shape.threads, shape.slices)
+            call.blocking = Blocking(shape.block, shape.threads, shape.slices, 1, shape.tf32)
         call.system = System(
             len(species),
             len(vectors),

@@ -283,7 +283,7 @@ inline void run_kernel(const std::string& name, int blocks_x, int blocks_y, int 
 #define IDLE_MD_DEVICE inline
 #define IDLE_MD_UNROLL
 #define IDLE_MD_SHARED(name) unsigned char* name = emulation::block.shared
-#define IDLE_MD_KERNEL(name, threads, Arguments)                                              \
+#define IDLE_MD_KERNEL(name, threads, blocks, Arguments)                                              \
   static void idle_md_##name(const Arguments& args);                                          \
   static const emulation::Registration registered_##name(                                     \
       IDLE_MD_PROGRAM, #name,                                                                 \
@@ -311,6 +311,31 @@ T __shfl_xor_sync(unsigned, T x, int mask) {
   const uint64_t bits = emulation::slot_of(int(threadIdx.x) % 32 ^ mask, turn);
   std::memcpy(&x, &bits, sizeof(T));
   return x;
+}
+
+// See plugins/ops/cuda/kernels/device.cuh.
+inline unsigned rounded_to_tf32(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return (bits + 0x1000u) & ~0x1fffu;
+}
+
+inline void tensor_product(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  float left[16][8], right[8][8];
+  const auto exchange = [](unsigned first, unsigned second, const auto& place) {
+    const int turn = emulation::exchange(uint64_t(first) << 32 | second);
+    for (int lane = 0; lane < 32; ++lane) {
+      const uint64_t both = emulation::slot_of(lane, turn);
+      const unsigned bits[2] = {unsigned(both >> 32), unsigned(both)};
+      for (int k = 0; k < 2; ++k) std::memcpy(&place(lane / 4, lane % 4, k), &bits[k], sizeof(float));
+    }
+  };
+  exchange(a[0], a[1], [&](int g, int t, int k) -> float& { return left[g + 8 * k][t]; });
+  exchange(a[2], a[3], [&](int g, int t, int k) -> float& { return left[g + 8 * k][t + 4]; });
+  exchange(b[0], b[1], [&](int g, int t, int k) -> float& { return right[t + 4 * k][g]; });
+  const int g = int(threadIdx.x) % 32 / 4, t = int(threadIdx.x) % 4;
+  for (int k = 0; k < 4; ++k)
+    for (int n = 0; n < 8; ++n) c[k] += left[g + 8 * (k / 2)][n] * right[n][2 * t + k % 2];
 }
 
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }

@@ -60,7 +60,8 @@ int painn(const PainnCall<T>& call, unsigned seed) {
     const idle_md::Radial radial{call.bessel != 0, call.cutoff, {call.nodes, call.nodes + call.n_radial}};
     const PackedPainn<T> packed(call.weights, call.filters, radial, call.tabulated != 0);
     const auto model = packed.at(const_cast<char*>(packed.bytes().data()));
-    PainnShape shape(model, call.system.atoms, {std::max(1, call.blocking.processors), 1 << 20});
+    PainnShape shape(model, call.system.atoms, {std::max(1, call.blocking.processors), 1 << 20, true},
+                     call.blocking.tf32 != 0);
     if (call.blocking.block > 0) {
       shape.block = call.blocking.block;
       shape.threads = call.blocking.threads;

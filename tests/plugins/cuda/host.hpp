@@ -6,7 +6,7 @@
 
 // How a block is shared out; block 0: as on a GPU of so many processors.
 struct Blocking {
-  int block, threads, slices, processors;
+  int block, threads, slices, processors, tf32;
 };
 
 template <class T>

@@ -5,5 +5,6 @@
 #define OF(x) TEXT(x)
 #define IDLE_MD_PROGRAM                                                                               \
   OF(IDLE_MD_REAL) " " OF(IDLE_MD_FEATURES) " " OF(IDLE_MD_HEAD) " " OF(IDLE_MD_TERMS) " "            \
-  OF(IDLE_MD_TABULATED) " " OF(IDLE_MD_BLOCK) " " OF(IDLE_MD_THREADS) " " OF(IDLE_MD_SLICES)
+  OF(IDLE_MD_TABULATED) " " OF(IDLE_MD_BLOCK) " " OF(IDLE_MD_THREADS) " " OF(IDLE_MD_SLICES) " "  \
+  OF(IDLE_MD_TF32)
 #include "kernels/painn.cu"

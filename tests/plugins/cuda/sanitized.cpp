@@ -63,7 +63,7 @@ struct RandomModel {
     call.n_radial = n_radial;
     call.cutoff = cutoff;
     call.bessel = 1;
-    call.blocking = {IDLE_MD_BLOCK, IDLE_MD_THREADS, IDLE_MD_SLICES, 1};
+    call.blocking = {IDLE_MD_BLOCK, IDLE_MD_THREADS, IDLE_MD_SLICES, 1, IDLE_MD_TF32};
   }
 };
 

@@ -18,10 +18,12 @@ HOT |= {"update", "top", "reverse_update", "edge_gradients"}
 SHAPES = {
     "few atoms": Shape("float", 128, 64, 6, True, 1, 512, 4),
     "many atoms": Shape("float", 128, 64, 6, True, 16, 256, 1),
+    "TF32": Shape("float", 128, 64, 6, True, 16, 256, 1, True),
 }
 MORE_SHAPES = [
     *(Shape("float", 128, 64, 6, True, 2**n, 512 if n < 3 else 256, 2) for n in range(5)),
     Shape("float", 64, 0, 6, True, 16, 256, 1),
+    Shape("float", 64, 32, 6, True, 16, 256, 1, True),
     Shape("float", 256, 128, 6, True, 8, 256, 1),
 ]
 PROPERTIES = re.compile(

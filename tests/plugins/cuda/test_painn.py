@@ -11,6 +11,7 @@ from tests.plugins.cuda.sized import KINDS, SIZES, sized_system
 from tests.plugins.systems import CUTOFF, Inputs, random_system
 
 TOLERANCE = {"double": 1e-12, "float": 1e-5}
+TF32 = 1e-3
 
 
 def compare(
@@ -29,7 +30,7 @@ def compare(
         assert torch.equal(first, second)
     energies, gradients = runs[0]
     expected = gradient(species, index, given[2].double(), owned)
-    tolerance = TOLERANCE[shape.real]
+    tolerance = TF32 if shape.tf32 else TOLERANCE[shape.real]
     assert largest(energies[:owned] - expected[0][:owned]) <= tolerance * max(
         1.0, largest(expected[0])
     )
@@ -56,6 +57,12 @@ def test_one_interaction_and_no_hidden_layer(emulated, gradient_of, radial: str)
         for kind in ("open", "repeated"):
             system = sized_system(kind, 33)
             compare(emulated, gradient, SHAPES["no head"], system, radial == "bessel")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensor_cores(emulated, gradient_of, kind: str) -> None:
+    gradient = gradient_of(interactions=3, hidden=24)
+    compare(emulated, gradient, SHAPES["TF32"], sized_system(kind, 33))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ using Int64 = long long;
 
 constexpr int warps_of_messages = 4;      // in a block of a kernel over edges
 constexpr int threads_of_edges = 128;     // in a block of a kernel whose warps have an atom each
+constexpr int blocks_of_edges = 8;        // of either kind on a processor, at least
 constexpr int threads_of_group = 512;     // in the one block that scans, or groups few keys
 constexpr int chunk_features = 32;        // that a warp takes along an atom's edges
 

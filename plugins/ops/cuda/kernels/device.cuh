@@ -1,7 +1,8 @@
 // What the kernels are written in. NVRTC and nvcc compile them for a GPU; on the host they are
 // ordinary C++, where emulation.hpp, included before, brings the names of CUDA that they use.
 //
-// A kernel is a function of one struct of arguments, see arguments.hpp. Sums run in an order that
+// A kernel is a function of one struct of arguments, see arguments.hpp; registers are to leave room for so
+// many blocks of so many threads on a processor. Sums run in an order that
 // depends on the system alone: two runs are equal bit by bit.
 #pragma once
 
@@ -11,9 +12,25 @@
 #ifdef __CUDACC__
 #define IDLE_MD_DEVICE __device__ __forceinline__
 #define IDLE_MD_UNROLL _Pragma("unroll")
-#define IDLE_MD_KERNEL(name, threads, Arguments) \
-  extern "C" __global__ void __launch_bounds__(threads) idle_md_##name(const Arguments args)
+#define IDLE_MD_KERNEL(name, threads, blocks, Arguments) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) idle_md_##name(const Arguments args)
 #define IDLE_MD_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+
+// A number with the 10 bits of mantissa that tensor cores read of it.
+IDLE_MD_DEVICE unsigned rounded_to_tf32(float x) {
+  unsigned bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+
+// c (16, 8) += a (16, 8) b (8, 8) by a warp. Lane 4 g + t has a[g + 8 (k % 2), t + 4 (k / 2)] for k < 4,
+// b[t + 4 k, g] for k < 2, and c[g + 8 (k / 2), 2 t + k % 2] for k < 4.
+IDLE_MD_DEVICE void tensor_product(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
 #endif
 
 namespace idle_md::cuda {

@@ -92,23 +92,23 @@ IDLE_MD_DEVICE void group_at_once(const GroupArguments<Key>& args, int* totals) 
 }  // namespace idle_md::cuda
 
 #define IDLE_MD_GROUP_KERNELS(suffix, Key)                                            \
-  IDLE_MD_KERNEL(group_##suffix, threads_of_group, GroupArguments<Key>) {             \
+  IDLE_MD_KERNEL(group_##suffix, threads_of_group, 1, GroupArguments<Key>) {             \
     IDLE_MD_SHARED(memory);                                                           \
     if (!is_off(args)) group_at_once(args, reinterpret_cast<int*>(memory));           \
   }                                                                                   \
-  IDLE_MD_KERNEL(clear_##suffix, threads_of_edges, GroupArguments<Key>) {             \
+  IDLE_MD_KERNEL(clear_##suffix, threads_of_edges, blocks_of_edges, GroupArguments<Key>) {             \
     if (!is_off(args)) clear_groups(args, thread_of_grid(), gridDim.x * blockDim.x);  \
   }                                                                                   \
-  IDLE_MD_KERNEL(count_##suffix, threads_of_edges, GroupArguments<Key>) {             \
+  IDLE_MD_KERNEL(count_##suffix, threads_of_edges, blocks_of_edges, GroupArguments<Key>) {             \
     if (!is_off(args)) count_groups(args, thread_of_grid(), gridDim.x * blockDim.x);  \
   }                                                                                   \
-  IDLE_MD_KERNEL(scan_##suffix, threads_of_group, GroupArguments<Key>) {              \
+  IDLE_MD_KERNEL(scan_##suffix, threads_of_group, 1, GroupArguments<Key>) {              \
     IDLE_MD_SHARED(memory);                                                           \
     if (!is_off(args)) scan_groups(args, reinterpret_cast<int*>(memory));             \
   }                                                                                   \
-  IDLE_MD_KERNEL(fill_##suffix, threads_of_edges, GroupArguments<Key>) {              \
+  IDLE_MD_KERNEL(fill_##suffix, threads_of_edges, blocks_of_edges, GroupArguments<Key>) {              \
     if (!is_off(args)) fill_groups(args, thread_of_grid(), gridDim.x * blockDim.x);   \
   }                                                                                   \
-  IDLE_MD_KERNEL(order_##suffix, threads_of_edges, GroupArguments<Key>) {             \
+  IDLE_MD_KERNEL(order_##suffix, threads_of_edges, blocks_of_edges, GroupArguments<Key>) {             \
     if (!is_off(args)) order_groups(args, thread_of_grid(), gridDim.x * blockDim.x);  \
   }

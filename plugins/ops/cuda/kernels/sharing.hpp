@@ -6,6 +6,10 @@ namespace idle_md::cuda {
 
 constexpr int larger(int a, int b) { return a > b ? a : b; }
 
+// Numbers from one row of activations to the next in shared memory: rows that lie a multiple of 32 apart
+// would be read from the same banks.
+constexpr int pitch(int columns) { return columns + 4; }
+
 constexpr int most_partial = 8192;  // partial sums of a block
 
 // A product (rows, inner) times (inner, columns). A thread has four columns of `height` rows, which is
@@ -24,21 +28,28 @@ struct Sharing {
   }
 };
 
+// Whether a product's rows, inner index and columns fill tiles of tensor cores.
+constexpr bool fills_tiles(int rows, int inner, int columns) {
+  return rows % 16 == 0 && inner % 8 == 0 && columns % 8 == 0;
+}
+
 // Numbers in the shared memory of a block that updates atoms.
 struct UpdateMemory {
   int inputs = 0, hidden = 0, scalars = 0, both = 0, partial = 0;
 
-  // F features, `head` hidden units of the head (0: none), `block` atoms.
-  constexpr UpdateMemory(int F, int head, int block, int threads)
-      : inputs(block * larger(6 * F, head)),
-        hidden(block * larger(F, head)),
-        scalars(block * F),
-        both(block * 2 * F) {
+  // F features, `head` hidden units of the head (0: none), `block` atoms; with `is_rough`, products that
+  // fill tiles run on tensor cores.
+  constexpr UpdateMemory(int F, int head, int block, int threads, bool is_rough)
+      : inputs(block * larger(3 * pitch(2 * F), pitch(head))),
+        hidden(block * pitch(larger(F, head))),
+        scalars(block * pitch(F)),
+        both(block * pitch(2 * F)) {
     const int products[][3] = {
         {3 * block, F, 2 * F}, {3 * block, 2 * F, F}, {block, 2 * F, F}, {block, F, 2 * F}, {block, F, 3 * F},
         {block, 3 * F, F},     {block, F, F},         {block, F, head},  {block, head, F}};
     for (const auto& each : products)
-      partial = larger(partial, Sharing(each[0], each[1], each[2], threads).partial);
+      if (!is_rough || !fills_tiles(each[0], each[1], each[2]))
+        partial = larger(partial, Sharing(each[0], each[1], each[2], threads).partial);
   }
   constexpr int total() const { return inputs + hidden + scalars + both + partial; }
 };

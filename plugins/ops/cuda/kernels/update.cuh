@@ -9,10 +9,12 @@ namespace idle_md::cuda {
 constexpr double norm_epsilon = 1e-8;
 
 // Sizes of a block: F features, `head` hidden units (0: none), `block` atoms.
-template <class T, int F, int head, int block, int threads>
+// With `is_rough`, products run on tensor cores where the rows fill their tiles.
+template <class T, int F, int head, int block, int threads, bool is_rough>
 struct Atoms {
-  static constexpr UpdateMemory sizes{F, head, block, threads};
-  T *inputs;   // of the product at hand, (block, 6 F) at most
+  static constexpr UpdateMemory sizes{F, head, block, threads, is_rough};
+  // Rows are pitch(columns) apart.
+  T *inputs;   // of the product at hand, (3 block, 2 F) at most
   T *hidden;   // (block, F)
   T *scalars;  // (block, F), or their gradients
   T *both;     // (block, 2 F)
@@ -39,7 +41,7 @@ struct Atoms {
   template <int rows>
   IDLE_MD_DEVICE void load(T* to, const T* from) const {
     for (int n = int(threadIdx.x); n < block * rows * F; n += threads)
-      to[n] = n < count * rows * F ? from[long(first) * rows * F + n] : T(0);
+      to[n / F * pitch(F) + n % F] = n < count * rows * F ? from[long(first) * rows * F + n] : T(0);
   }
 
   IDLE_MD_DEVICE long at(int a, int f) const { return long(first + a) * F + f; }
@@ -48,7 +50,10 @@ struct Atoms {
 
   template <int rows, int inner, int columns, class Write>
   IDLE_MD_DEVICE void product(const T* x, const T* weights, const Write& write) const {
-    multiply<T, rows, inner, columns, threads>(x, weights, partial_sums, write);
+    if constexpr (is_rough && fills_tiles(rows, inner, columns))
+      multiply_roughly<rows, inner, columns, threads>(x, weights, write);
+    else
+      multiply<T, rows, inner, columns, threads>(x, weights, partial_sums, write);
   }
 
   // hidden = silu(x W + b); the slope of the SiLU is kept in (N, F).
@@ -56,7 +61,7 @@ struct Atoms {
   IDLE_MD_DEVICE void activate(const T* x, const DenseLayer<T>& layer, T* slope) const {
     product<block, inner, F>(x, layer.weight, [&](int a, int f, T sum) {
       T own;
-      hidden[a * F + f] = silu(sum + layer.bias[f], own);
+      hidden[a * pitch(F) + f] = silu(sum + layer.bias[f], own);
       if (a < count) slope[at(a, f)] = own;
     });
   }
@@ -86,8 +91,8 @@ struct Atoms {
       const int a = n / F, f = n % F;
       T square = T(0), product = T(0);
       if (a < count) invariants(trace.mixed, a, f, square, product);
-      both[a * 2 * F + f] = scalars[n];
-      both[a * 2 * F + F + f] = sqrt(square);
+      both[a * pitch(2 * F) + f] = scalars[a * pitch(F) + f];
+      both[a * pitch(2 * F) + F + f] = sqrt(square);
     }
     __syncthreads();
     activate<2 * F>(both, args.hidden, trace.slope);
@@ -98,7 +103,7 @@ struct Atoms {
       T square, product;
       invariants(trace.mixed, a, f, square, product);
       const T* gates = trace.gates + long(first + a) * width + f;
-      scalars[a * F + f] += gates[0] + gates[F] * product;
+      scalars[a * pitch(F) + f] += gates[0] + gates[F] * product;
     });
   }
 
@@ -115,34 +120,36 @@ struct Atoms {
         for (int k = 0; width == 3 * F && k < 3; ++k)
           gate += received[at(a, k, f)] * trace.mixed[mixed_at(a, k, F + f)];
       }
-      inputs[a * width + f] = scalars[n];
-      inputs[a * width + F + f] = scalars[n] * product;
-      if constexpr (width == 3 * F) inputs[a * width + 2 * F + f] = gate;
+      const T own = scalars[a * pitch(F) + f];
+      inputs[a * pitch(width) + f] = own;
+      inputs[a * pitch(width) + F + f] = own * product;
+      if constexpr (width == 3 * F) inputs[a * pitch(width) + 2 * F + f] = gate;
     }
     __syncthreads();
     product<block, width, F>(inputs, args.output.transposed, [&](int a, int f, T sum) {
-      hidden[a * F + f] = a < count ? sum * trace.slope[at(a, f)] : T(0);
+      hidden[a * pitch(F) + f] = a < count ? sum * trace.slope[at(a, f)] : T(0);
     });
     product<block, F, 2 * F>(hidden, args.hidden.transposed,
-                             [&](int a, int f, T sum) { both[a * 2 * F + f] = sum; });
+                             [&](int a, int f, T sum) { both[a * pitch(2 * F) + f] = sum; });
     for (int n = int(threadIdx.x); n < block * F; n += threads) {
       const int a = n / F, f = n % F;
       if (a >= count) {
         for (int k = 0; k < 3; ++k)
-          inputs[(a * 3 + k) * 2 * F + f] = inputs[(a * 3 + k) * 2 * F + F + f] = T(0);
+          inputs[(a * 3 + k) * pitch(2 * F) + f] = inputs[(a * 3 + k) * pitch(2 * F) + F + f] = T(0);
         continue;
       }
       T square, product;
       invariants(trace.mixed, a, f, square, product);
       const T* gates = trace.gates + long(first + a) * width + f;
-      const T stretch = both[a * 2 * F + F + f] / sqrt(square), turn = scalars[n] * gates[F];
-      scalars[n] += both[a * 2 * F + f];
+      T& own = scalars[a * pitch(F) + f];
+      const T stretch = both[a * pitch(2 * F) + F + f] / sqrt(square), turn = own * gates[F];
+      own += both[a * pitch(2 * F) + f];
       for (int k = 0; k < 3; ++k) {
         const T left = trace.mixed[mixed_at(a, k, f)], right = trace.mixed[mixed_at(a, k, F + f)];
         T turned = turn * left;
         if constexpr (width == 3 * F) turned += received[at(a, k, f)] * gates[2 * F];
-        inputs[(a * 3 + k) * 2 * F + f] = stretch * left + turn * right;
-        inputs[(a * 3 + k) * 2 * F + F + f] = turned;
+        inputs[(a * 3 + k) * pitch(2 * F) + f] = stretch * left + turn * right;
+        inputs[(a * 3 + k) * pitch(2 * F) + F + f] = turned;
       }
     }
     __syncthreads();
@@ -151,14 +158,14 @@ struct Atoms {
       const long place = (3L * first + row) * F + f;
       args.vector_gradient[place] = width == 3 * F ? received[place] + sum : sum;
     });
-    each([&](int a, int f) { args.scalar_gradient[at(a, f)] = scalars[a * F + f]; });
+    each([&](int a, int f) { args.scalar_gradient[at(a, f)] = scalars[a * pitch(F) + f]; });
   }
 
   // An update that is not the last, and what the next interaction sends.
   IDLE_MD_DEVICE void forward(const UpdateArguments<T>& args) const {
     update<3 * F>(args);
     each([&](int a, int f) {
-      args.scalars_out[at(a, f)] = scalars[a * F + f];
+      args.scalars_out[at(a, f)] = scalars[a * pitch(F) + f];
       const T gate = args.trace.gates[long(first + a) * (3 * F) + 2 * F + f];
       for (int k = 0; k < 3; ++k)
         args.vectors_out[at(a, k, f)] =
@@ -177,20 +184,20 @@ struct Atoms {
     if constexpr (head > 0)
       product<block, F, head>(scalars, args.head.weight, [&](int a, int h, T sum) {
         T slope;
-        hidden[a * head + h] = silu(sum + args.head.bias[h], slope) * args.readout[h];
-        inputs[a * head + h] = slope * args.readout[h];
+        hidden[a * pitch(head) + h] = silu(sum + args.head.bias[h], slope) * args.readout[h];
+        inputs[a * pitch(head) + h] = slope * args.readout[h];
       });
     for (int a = warp(); a < count; a += threads / 32) {
       double energy = 0.0;
-      for (int f = lane(); f < F; f += 32) energy += double(scalars[a * F + f]) * double(args.direct[f]);
+      for (int f = lane(); f < F; f += 32) energy += double(scalars[a * pitch(F) + f]) * double(args.direct[f]);
       if constexpr (head > 0)
-        for (int h = lane(); h < head; h += 32) energy += double(hidden[a * head + h]);
+        for (int h = lane(); h < head; h += 32) energy += double(hidden[a * pitch(head) + h]);
       energy = sum_warp(energy);
       if (lane() == 0) args.energies[first + a] = *args.problem ? not_a_number<double>() : energy;
     }
     __syncthreads();
     const auto begin = [&](int a, int f, T through) {
-      scalars[a * F + f] = first + a < args.owned ? args.direct[f] + through : T(0);
+      scalars[a * pitch(F) + f] = first + a < args.owned ? args.direct[f] + through : T(0);
     };
     if constexpr (head > 0) {
       product<block, head, F>(inputs, args.head.transposed, begin);
@@ -203,14 +210,16 @@ struct Atoms {
 
   // The way back through the network of a message and through the update before it.
   IDLE_MD_DEVICE void reverse(const ReverseUpdateArguments<T>& args) const {
-    load<3>(inputs, args.sent_gradient);
+    for (int n = int(threadIdx.x); n < block * 3 * F; n += threads)
+      inputs[n / (3 * F) * pitch(3 * F) + n % (3 * F)] =
+          n < count * 3 * F ? args.sent_gradient[long(first) * 3 * F + n] : T(0);
     load<1>(scalars, args.scalar_gradient);
     __syncthreads();
     product<block, 3 * F, F>(inputs, args.message_output.transposed, [&](int a, int f, T sum) {
-      hidden[a * F + f] = a < count ? sum * args.message_slope[at(a, f)] : T(0);
+      hidden[a * pitch(F) + f] = a < count ? sum * args.message_slope[at(a, f)] : T(0);
     });
     product<block, F, F>(hidden, args.message_hidden.transposed,
-                         [&](int a, int f, T sum) { scalars[a * F + f] += sum; });
+                         [&](int a, int f, T sum) { scalars[a * pitch(F) + f] += sum; });
     reverse_update<3 * F>(args, args.received);
   }
 };

@@ -177,8 +177,11 @@ def test_closed_form_is_surer_where_there_are_labels(run: Path) -> None:
     assert near.forces.mean() < 0.8 * far.forces.mean()
 
 
+@pytest.mark.parametrize("refined", [False, True], ids=["as it is", "refined"])
 @pytest.mark.parametrize("base", ["wb97x", "gfn2"])
-def test_chain_of_levels(run: Path, settings: Settings, tmp_path: Path, base: str) -> None:
+def test_chain_of_levels(
+    run: Path, settings: Settings, tmp_path: Path, base: str, refined: bool
+) -> None:
     """On the level that was adapted last, and on one that only a model before it knows."""
     student = {"budget": {"steps": 20, "validate_every": 10}}
     method = {
@@ -187,6 +190,8 @@ def test_chain_of_levels(run: Path, settings: Settings, tmp_path: Path, base: st
         "checkpoint": str(run / "best.ckpt"),
         "student": student,
     }
+    if refined:
+        method["refine"] = {"budget": {"steps": 20, "validate_every": 10}}
     changes = {
         "target": "ccsdt",
         "labels": {base: ["energy", "forces"], "ccsdt": ["energy"]},
@@ -196,9 +201,13 @@ def test_chain_of_levels(run: Path, settings: Settings, tmp_path: Path, base: st
     chain = train(parse_config({**settings, **changes}))
     known = levels(*load_checkpoint(chain / "best.ckpt"))
     assert list(known) == ["gfn2", "wb97x", "ccsdt"]
-    before = load_checkpoint(run / "best.ckpt")[0]
-    for name, parameter in known["wb97x"][0].state_dict().items():
-        assert torch.equal(parameter, before.state_dict()[name])
+    before = levels(*load_checkpoint(run / "best.ckpt"))
+    for level, (model, _) in before.items():
+        same = [
+            torch.equal(parameter, model.state_dict()[name])
+            for name, parameter in known[level][0].state_dict().items()
+        ]
+        assert all(same) == (not refined or level != base)
     assert set(metrics_of(chain)["test"]) == {base, "ccsdt"}
     adaptation = Adaptation.of(load_checkpoint(chain / "best.ckpt")[1])
     for name, parameter in known[base][0].backbone.state_dict().items():

@@ -1,18 +1,20 @@
 """What test_distributed.py has two processes do: `python two_processes.py FOLDER`.
 
-FOLDER holds config.yaml. The processes are started as by `torchrun --max-restarts=1`, but have all
-that is imported here already. The first training is killed from outside, and goes on in those that
-are started instead.
+FOLDER holds config.yaml. The processes are started as by `torchrun`, but have all that is imported
+here already, and they are started twice: the first training is killed from outside, and goes on the
+second time.
 """
 
 import copy
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher import LaunchConfig, elastic_launch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -92,6 +94,8 @@ if __name__ == "__main__":
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         start_method="fork",
-        max_restarts=1,
+        max_restarts=0,
     )
+    with suppress(ChildFailedError):
+        elastic_launch(config, work)(Path(sys.argv[1]))
     elastic_launch(config, work)(Path(sys.argv[1]))

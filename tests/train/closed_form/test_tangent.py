@@ -7,6 +7,7 @@ from torch import Tensor
 from idle_md.data import Batch
 from idle_md.nn import Potential
 from idle_md.nn.parameter_groups import SCALE_SHIFT, free_parameters, parameter_groups
+from idle_md.train.closed_form.correction import Features
 from idle_md.train.closed_form.tangent import WHOLE, Slope, Tangent, atomic_energies
 
 BACKBONES = ["painn", "hipnn", "gmnn", "toy"]
@@ -152,3 +153,9 @@ def test_model_is_not_changed(potential: Potential, positions: Tensor) -> None:
     Slope(potential, directions(4, tangent.n_columns)).predict(molecule(positions))
     for name, value in potential.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_factors_of_another_scaling_are_refused(make_potential) -> None:
+    tangent = Tangent(make_potential().alone("high"))
+    with pytest.raises(ValueError, match="adapt the model again"):
+        Features(tangent, {"embedding": 1.0, "readout": 1.0})

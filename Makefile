@@ -70,7 +70,7 @@ clean: ## Remove what was built and cached; environments and runs stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find idle_md tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
+pytest = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	--durations 15
 
 define build_and_test

@@ -1,7 +1,7 @@
 """Curves of the closed form of `adapt` itself, without a student: labels, choice of labels, cost.
 
-For each way of choosing labelled geometries (by chance, evenly over the molecules, or by the
-variance that is left) and each number of them: errors on the frozen held-out geometries of
+For each way of choosing labelled geometries (at random, at random but evenly over the molecules, or
+by the variance that is left) and each number of them: errors on the frozen held-out geometries of
 chno-mini, on the model's own low level and on that level live, seconds and memory.
 
     python benchmarks/closed_form.py runs/low/best.ckpt --labels 12 24 36 54 72 108 144
@@ -12,6 +12,7 @@ import json
 import platform
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,19 @@ def differences(store: Store, base: Potential, chosen: Indices, forces: bool) ->
     return Differences(part, high.energy - known.energies, shown, zeros, zeros)
 
 
+def chooser(
+    store: Store, pool: Indices, choice: str, most: int, seed: int, model: Path
+) -> Callable[[int], Indices]:
+    """Return the function that gives any number of chosen geometries."""
+    if choice == "evenly":
+        return lambda labels: draw_labels(store, pool, HIGH, labels, seed)
+    if choice == "random":
+        order = np.random.default_rng(seed).permutation(pool)
+    else:
+        order = LeastVariance([model], seed).choose(store, pool, most, np.empty(0, np.int64))
+    return lambda labels: np.sort(order[:labels])
+
+
 def fitted(store: Store, base: Potential, chosen: Indices, forces: bool) -> dict[str, Any]:
     """Return errors, seconds and peak memory of one fit."""
     begun = time.process_time()
@@ -64,7 +78,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="checkpoint of the low level")
     parser.add_argument("--labels", type=int, nargs="+", default=[12, 24, 36, 54, 72, 108, 144])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--choices", nargs="+", default=["random", "variance"])
+    parser.add_argument("--choices", nargs="+", default=["random", "evenly", "variance"])
     parser.add_argument("--energies", action="store_true", help="use no forces of the high level")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -74,17 +88,11 @@ def main() -> None:
     pool = np.flatnonzero(~np.isin(store.role, ["test", "ood"]) & store.has_energy(HIGH))
     rows = []
     for seed in arguments.seeds:
-        order = np.empty(0, np.int64)
-        if "variance" in arguments.choices:
-            nothing = np.empty(0, np.int64)
-            chooser = LeastVariance([arguments.model], seed)
-            order = chooser.choose(store, pool, max(arguments.labels), nothing)
-        for labels in arguments.labels:
-            for choice in arguments.choices:
-                chosen = np.sort(order[:labels])
-                if choice == "random":
-                    chosen = draw_labels(store, pool, HIGH, labels, seed)
-                row = fitted(store, base, chosen, not arguments.energies)
+        for choice in arguments.choices:
+            most = max(arguments.labels)
+            chosen = chooser(store, pool, choice, most, seed, arguments.model)
+            for labels in arguments.labels:
+                row = fitted(store, base, chosen(labels), not arguments.energies)
                 rows.append({"choice": choice, "seed": seed, **row})
                 errors = row["test, live"]
                 print(

@@ -2,29 +2,25 @@
 
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from idle_md.cli.main import app
 from idle_md.data import load, write_extxyz
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = "backbone.features=8 budget.steps=20 budget.validate_every=10 threads=1 batch.size=8"
 
 
-def idle_md(arguments: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "idle_md", *shlex.split(arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def idle_md(arguments: str) -> str:
+    result = CliRunner().invoke(app, shlex.split(arguments))
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +41,8 @@ def commands_of(section: str) -> list[str]:
     return [line.partition("#")[0].strip() for line in lines if line.startswith("idle-md ")]
 
 
-def test_path_from_molecules_to_labels(tmp_path: Path) -> None:
+def test_path_from_molecules_to_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     commands = commands_of("Labels")
     assert [command.split()[1] for command in commands] == ["sample", "label", "label"]
     shorter = {
@@ -57,12 +54,13 @@ def test_path_from_molecules_to_labels(tmp_path: Path) -> None:
         arguments = command.removeprefix("idle-md ")
         for old, new in shorter.items():
             arguments = arguments.replace(old, new)
-        idle_md(arguments, tmp_path)
+        idle_md(arguments)
     store = load(tmp_path / "set.h5")
     assert [store.has_energy(name).sum() for name in store.fidelities] == [8, 1]
 
 
-def test_path_from_data_to_trajectory(folder: Path) -> None:
+def test_path_from_data_to_trajectory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     commands = commands_of("Your own data")
     verbs = [command.split()[1] for command in commands]
     assert verbs == ["data", "data", "train", "report", "evaluate", "export", "info", "md"]
@@ -73,7 +71,7 @@ def test_path_from_data_to_trajectory(folder: Path) -> None:
             arguments += f" {SMALL} data.split.validation=0.2"
         if verb == "md":
             arguments += " --max-stretch 0"  # 20 steps of training hold no bonds together
-        output.append(idle_md(arguments.replace("100000", "200"), folder))
+        output.append(idle_md(arguments.replace("100000", "200")))
     metrics = json.loads((folder / "runs/mine/metrics.json").read_text())
     assert metrics["test"]["dft"]["n_energies"] == 5
     assert "trivial baseline (xtb's own labels" in output[3].replace("\n", " ")

@@ -1,7 +1,7 @@
 """What a backbone is: a third party's class derives from this one and runs in every engine."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -117,6 +117,17 @@ class Backbone(nn.Module, ABC):
             reference energies.
         """
         return AutogradGradient(self, readout(hidden, output))
+
+    def expected_changes(self) -> Mapping[str, Sequence[float]]:
+        """Return how far weights may move from one level of theory to another, if that is known.
+
+        By the name of a parameter of this backbone, or ``head.hidden.weight``, ``head.hidden.bias``
+        and ``head.output.weight``: relative to the root of its mean square, up to a common factor;
+        several numbers are those of as many equal blocks of rows. The closed form of ``adapt``
+        expects changes in these proportions. Where nothing is known, the labels decide how much
+        every parameter group changes.
+        """
+        return {}
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

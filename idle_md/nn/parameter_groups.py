@@ -1,14 +1,16 @@
 """Named groups of parameters, and what the optimiser makes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from idle_md.configuration import nearest
 from idle_md.nn.potential import Potential
 
 SCALE_SHIFT = "scale_shift"
+SMALLEST_WEIGHT = 1e-3  # that a change is relative to
 
 
 def parameter_groups(potential: Potential) -> dict[str, list[nn.Parameter]]:
@@ -37,6 +39,34 @@ def free_parameters(potential: Potential) -> list[nn.Parameter]:
     """Return all parameters but scales and constants, group by group."""
     groups = parameter_groups(potential)
     return [p for name, members in groups.items() if name != SCALE_SHIFT for p in members]
+
+
+def expected_changes(potential: Potential) -> Tensor | None:
+    """Return standard deviations (P,) of the free parameters' changes between levels of theory.
+
+    They are known up to a factor, float64, in the order of :func:`free_parameters`; None where the
+    backbone does not say (:meth:`~idle_md.nn.backbone.Backbone.expected_changes`).
+    """
+    table = potential.backbone.expected_changes()
+    if not table:
+        return None
+    names = {id(parameter): name for name, parameter in potential.named_parameters()}
+    return torch.cat(
+        [_spread_over(p, table[_name_in_table(names[id(p)])]) for p in free_parameters(potential)]
+    )
+
+
+def _name_in_table(name: str) -> str:
+    owner, *path = name.split(".")
+    return ".".join(path if owner == "backbone" else ["head", path[0], path[-1]])
+
+
+def _spread_over(parameter: nn.Parameter, numbers: Sequence[float]) -> Tensor:
+    """Return numbers times the size of the weights in as many blocks of rows, one per weight."""
+    blocks = parameter.detach().double().reshape(len(numbers), -1)
+    sizes = blocks.square().mean(1, keepdim=True).sqrt().clamp(min=SMALLEST_WEIGHT)
+    factors = torch.tensor(numbers, dtype=torch.float64)[:, None]
+    return (factors * sizes).expand_as(blocks).flatten()
 
 
 def known_group(groups: dict[str, list[nn.Parameter]], name: str) -> list[nn.Parameter]:

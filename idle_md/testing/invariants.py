@@ -104,9 +104,10 @@ class Derivatives:
 
     def test_cutoff_is_smooth(self, subject: Subject) -> None:
         distances = [subject.cutoff + r for r in (1e-3, -1e-4, -1e-3, -2e-3)]
-        for pair in zip(subject.elements, reversed(subject.elements), strict=True):
-            molecules = [ase.Atoms(pair, [[0.0] * 3, [r, 0, 0]]) for r in distances]
-            apart, near, nearer, nearest = subject.predict(*molecules)
+        pairs = zip(subject.elements, reversed(subject.elements), strict=True)
+        molecules = [ase.Atoms(p, [[0.0] * 3, [r, 0, 0]]) for p, r in product(pairs, distances)]
+        predicted = iter(subject.predict(*molecules))
+        for apart, near, nearer, nearest in zip(*[predicted] * len(distances), strict=True):
             assert apart.forces[1, 0] == 0.0
             assert abs(near.energy - apart.energy) <= 1e-8
             # Twice differentiable: on the way to the cutoff the force vanishes as a square.

@@ -1,7 +1,10 @@
 """The examples of OpenMM and ASE, shortened, with a model that was not trained."""
 
+import contextlib
+import io
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -20,12 +23,14 @@ SOCKET_CLIENT = EXAMPLES.parent / "ase" / "socket_client.py"
 
 
 def run(folder: Path, *command: str) -> str:
-    environment = os.environ | {"MPLBACKEND": "Agg"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Return what a script prints; it runs in this process, where all is imported already."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.setattr(sys, "argv", list(command))
+        runpy.run_path(command[0], run_name="__main__")
+    return output.getvalue()
 
 
 @pytest.fixture

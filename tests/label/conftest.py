@@ -5,9 +5,9 @@ from pathlib import Path
 import ase.build
 import numpy as np
 import pytest
-from distributed import LocalCluster
 
 from idle_md.data import from_atoms
+from idle_md.label.cluster import workers
 from tests.packages import install
 
 ADDED_LEVELS = '''
@@ -53,10 +53,8 @@ def added_levels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def scheduler(added_levels) -> Iterator[str]:
     """Address of a running scheduler with two workers."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs="ERROR"
-    ) as cluster:
-        yield cluster.scheduler_address
+    with workers(2, None) as client:
+        yield client.cluster.scheduler_address
 
 
 @pytest.fixture

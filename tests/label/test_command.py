@@ -1,40 +1,36 @@
 """`idle-md sample` and `idle-md label` as a user meets them."""
 
 import json
-import os
-import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from idle_md.cli.main import app, main
 from idle_md.data import Store
 
 
-def run_idle_md(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "idle_md", *map(str, arguments)]
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+def idle_md(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
 
 
 def test_sample_label_info(tmp_path, added_levels, scheduler) -> None:
     store = tmp_path / "e.h5"
     there = ("--scheduler", scheduler)
-    made = run_idle_md(
-        "sample", "--smiles", "O", "--frames", 12, "--mix", "modes=1", "-o", store, *there
-    )
-    assert made.returncode == 0, made.stderr
+    idle_md("sample", "--smiles", "O", "--frames", 12, "--mix", "modes=1", "-o", store, *there)
     for arguments in (("gfn2", "--isolated-atoms"), ("buggy", "--subset", 5)):
-        labelled = run_idle_md("label", store, "--level", *arguments, *there)
-        assert labelled.returncode == 0, labelled.stderr
-    assert "5 failed: KeyError: 'oh' (geometry" in labelled.stdout
-    info = json.loads(run_idle_md("data", "info", store, "--json").stdout)
+        output = idle_md("label", store, "--level", *arguments, *there)
+    assert "5 failed: KeyError: 'oh' (geometry" in output
+    info = json.loads(idle_md("data", "info", store, "--json"))
     cheap = info["fidelities"]["gfn2"]
     assert sum(cheap["n_energies"].values()) == sum(cheap["n_forces"].values()) == 12
     assert cheap["cpu_seconds"] > 0
     assert set(cheap["level"]["isolated_atoms_ev"]) == {"H", "O"}
     assert sum(info["fidelities"]["buggy"]["n_energies"].values()) == 0
-    joined = run_idle_md("data", "join", store, "chno-mini", "-o", tmp_path / "all.h5")
-    assert joined.returncode == 0, joined.stderr
+    idle_md("data", "join", store, "chno-mini", "-o", tmp_path / "all.h5")
     assert Store.read(tmp_path / "all.h5").has_energy("gfn2").sum() == 12 + 18546
 
 
@@ -48,8 +44,10 @@ def test_sample_label_info(tmp_path, added_levels, scheduler) -> None:
         (("label", "none.h5", "--level", "gfn2", "--select", "disagreement"), "nothing to compare"),
     ],
 )
-def test_errors_are_one_line(tmp_path, arguments, message) -> None:
-    result = run_idle_md(*arguments)
-    assert result.returncode == 1
-    assert message in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+def test_errors_are_one_line(arguments, message, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(sys, "argv", ["idle-md", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    [line] = capfd.readouterr().err.strip().splitlines()
+    assert message in line

@@ -13,7 +13,7 @@ from idle_md.report import write_report
 from idle_md.train import parse_config, train, train_ensemble
 
 Settings = Callable[[Path], dict[str, Any]]
-SHORT = {"steps": 40, "validate_every": 20}
+SHORT = {"steps": 20, "validate_every": 10}
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def test_interval_is_student_t() -> None:
 
 
 def test_low_level_helps_and_finished_trainings_are_not_repeated(settings: dict[str, Any]) -> None:
-    settings["budget"] = {"steps": 300, "validate_every": 50}
+    settings["budget"] = {"steps": 100, "validate_every": 25}
     settings["data"] |= {"budgets": {"wb97x": 40}, "budget_validation": 0.5}
     config = parse_config({**settings, "diagnose": 2})
     found = diagnose(config, config.diagnose, resume=False, console=None)

@@ -1,6 +1,7 @@
 """Several members trained in one call, and the errors of their mean."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,23 @@ from idle_md.nn import load_checkpoint
 from idle_md.train import parse_config, train, train_ensemble
 from idle_md.train.errors import errors_of_file
 
+QUICK = {"steps": 20, "validate_every": 10}
+
 
 @pytest.fixture
 def quick(settings: dict[str, Any]) -> dict[str, Any]:
-    return {**settings, "budget": {"steps": 60, "validate_every": 20}}
+    return {**settings, "budget": QUICK}
+
+
+@pytest.fixture(scope="module")
+def trained(
+    make_settings: Callable[[Path], dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """Settings of a committee of two that is trained, and stays as it is."""
+    settings = make_settings(tmp_path_factory.mktemp("committee") / "run")
+    settings = {**settings, "budget": QUICK, "seed": 7, "ensemble": 2}
+    train_ensemble(parse_config(settings), 2)
+    return settings
 
 
 def metrics(run: Path) -> dict[str, Any]:
@@ -26,32 +40,33 @@ def metrics(run: Path) -> dict[str, Any]:
     return content
 
 
-def test_committee_is_trained_evaluated_and_exported(quick: dict[str, Any], tmp_path: Path) -> None:
-    config = parse_config({**quick, "seed": 7, "ensemble": 3})
-    run = train_ensemble(config, 3)
+def test_committee_is_trained_evaluated_and_exported(
+    trained: dict[str, Any], tmp_path: Path
+) -> None:
+    run = Path(trained["out"])
     found, single = metrics(run), metrics(run / "member-0")
     assert set(found) == {*single, "members"}
-    assert found["members"] == [metrics(run / f"member-{k}") for k in range(3)]
+    assert found["members"] == [metrics(run / f"member-{k}") for k in range(2)]
     assert found["label_counts"] == single["label_counts"]
     seeds = [
-        yaml.safe_load((run / f"member-{k}/config.yaml").read_text())["seed"] for k in range(3)
+        yaml.safe_load((run / f"member-{k}/config.yaml").read_text())["seed"] for k in range(2)
     ]
-    assert seeds == [7, 8, 9]
-    assert yaml.safe_load((run / "config.yaml").read_text())["ensemble"] == 3
+    assert seeds == [7, 8]
+    assert yaml.safe_load((run / "config.yaml").read_text())["ensemble"] == 2
     weights = [
         load_checkpoint(run / f"member-{k}/best.ckpt")[0].backbone.embedding.weight
-        for k in range(3)
+        for k in range(2)
     ]
     assert not torch.equal(weights[0], weights[1])
 
     metadata = export_checkpoint(run, None, tmp_path / "model.pt")
-    assert (metadata.members, metadata.test_errors["test"]) == (3, found["test"]["wb97x"])
-    deployed = errors_of_file(tmp_path / "model.pt", config.data.store)
+    assert (metadata.members, metadata.test_errors["test"]) == (2, found["test"]["wb97x"])
+    deployed = errors_of_file(tmp_path / "model.pt", trained["data"]["store"])
     assert deployed["test"]["wb97x"] == pytest.approx(found["test"]["wb97x"], rel=1e-3)
     assert load(tmp_path / "model.pt").metadata.label_counts == found["label_counts"]
     for key in ("energy_mae_mev", "force_mae_mev_per_angstrom"):
         errors = [member["test"]["wb97x"][key] for member in found["members"]]
-        assert found["test"]["wb97x"][key] <= sum(errors) / 3 + 1e-6  # the triangle inequality
+        assert found["test"]["wb97x"][key] <= sum(errors) / 2 + 1e-6  # the triangle inequality
 
 
 def test_interrupted_committee_goes_on(quick: dict[str, Any]) -> None:
@@ -70,10 +85,9 @@ def test_interrupted_committee_goes_on(quick: dict[str, Any]) -> None:
         train_ensemble(config, 3, resume=True)
 
 
-def test_member_is_the_training_of_its_seed(quick: dict[str, Any], tmp_path: Path) -> None:
-    run = train_ensemble(parse_config(quick), 2)
-    alone = train(parse_config({**quick, "seed": 1, "out": str(tmp_path / "alone")}))
-    assert metrics(alone)["test"] == metrics(run / "member-1")["test"]
+def test_member_is_the_training_of_its_seed(trained: dict[str, Any], quick: dict[str, Any]) -> None:
+    alone = train(parse_config({**quick, "seed": 8}))
+    assert metrics(alone)["test"] == metrics(Path(trained["out"]) / "member-1")["test"]
 
 
 def test_committee_of_a_method_that_trains_twice(quick: dict[str, Any]) -> None:

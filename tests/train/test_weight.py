@@ -22,14 +22,23 @@ def test_weight_multiplies_the_other_fidelities(settings: dict[str, Any]) -> Non
     assert weights[1] == (5.0, 0.0)
 
 
-def test_automatic_weight_is_the_best_candidate(settings: dict[str, Any]) -> None:
+def test_automatic_weight_is_the_best_candidate_and_trials_are_not_repeated(
+    settings: dict[str, Any],
+) -> None:
     settings["method"] = {"name": "idle", "low_level_weight": "auto"}
-    settings["budget"] = {"steps": 100, "validate_every": 50}
-    run = train(parse_config(settings))
-    found = json.loads((run / "weights.json").read_text())
+    settings["budget"] = {"steps": 20, "validate_every": 10}
+    config = parse_config(settings)
+    folder = RunFolder(train(config))
+    found = json.loads(folder.weights_file.read_text())
     assert [float(name) for name in found["scores"]] == list(CANDIDATES)
+    assert len(set(found["scores"].values())) == len(CANDIDATES)
     assert found["scores"][f"{found['chosen']}"] == min(found["scores"].values())
-    assert (run / "metrics.json").is_file()
+    checkpoints = [folder.trial(weight).best_checkpoint for weight in CANDIDATES]
+    before = [checkpoint.stat().st_mtime_ns for checkpoint in checkpoints]
+    folder.metrics_file.unlink()
+    train(config, resume=True)
+    assert folder.metrics_file.is_file()
+    assert [checkpoint.stat().st_mtime_ns for checkpoint in checkpoints] == before
 
 
 def test_trials_of_minutes_have_a_share_of_them(settings: dict[str, Any]) -> None:
@@ -63,18 +72,6 @@ def test_chosen_weight_follows_the_scores(
     assert json.loads(folder.weights_file.read_text())["chosen"] == 0.3
     (fit,) = stage.following(0.3)
     assert fit.config.method.low_level_weight == 0.3
-
-
-def test_finished_trials_are_not_repeated(settings: dict[str, Any]) -> None:
-    settings["method"] = {"name": "idle", "low_level_weight": "auto"}
-    settings["budget"] = {"steps": 10, "validate_every": 5}
-    config = parse_config(settings)
-    folder = RunFolder(train(config))
-    checkpoints = [folder.trial(weight).best_checkpoint for weight in CANDIDATES]
-    before = [checkpoint.stat().st_mtime_ns for checkpoint in checkpoints]
-    folder.metrics_file.unlink()
-    train(config, resume=True)
-    assert [checkpoint.stat().st_mtime_ns for checkpoint in checkpoints] == before
 
 
 def test_auto_is_only_for_train(settings: dict[str, Any]) -> None:

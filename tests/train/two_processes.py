@@ -1,17 +1,21 @@
-"""What test_distributed.py has two processes do: `torchrun two_processes.py FOLDER`.
+"""What test_distributed.py has two processes do: `python two_processes.py FOLDER`.
 
-FOLDER holds config.yaml. This is started twice: the first training is killed from outside, and goes
-on the second time.
+FOLDER holds config.yaml. The processes are started as by `torchrun`, but have all that is imported
+here already, and they are started twice: the first training is killed from outside, and goes on the
+second time.
 """
 
 import copy
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher import LaunchConfig, elastic_launch
 from torch.nn.parallel import DistributedDataParallel
 
 from idle_md.cli.main import app
@@ -61,7 +65,8 @@ def train(folder: Path, out: str, *arguments: str) -> None:
     app(["train", config, f"out={folder / out}", *arguments], standalone_mode=False)
 
 
-def main(folder: Path) -> None:
+def work(folder: Path) -> None:
+    """Write what one of the processes finds into the folder."""
     task = build_task(load_config(folder / "config.yaml"))
     potential = untrained_potential(task).to_precision(torch.float64)
     nn.init.normal_(potential.heads.output["wb97x"].weight, std=0.3)  # it starts at zero
@@ -82,4 +87,15 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        start_method="fork",
+        max_restarts=0,
+    )
+    with suppress(ChildFailedError):
+        elastic_launch(config, work)(Path(sys.argv[1]))
+    elastic_launch(config, work)(Path(sys.argv[1]))

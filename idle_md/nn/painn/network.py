@@ -13,6 +13,39 @@ from idle_md.nn.painn.layers import Message, Update
 from idle_md.nn.radial import RadialBasis, RadialName
 from idle_md.nn.reverse import readout
 
+# Of the difference between PM6 and GFN2-xTB (benchmarks/expected_changes.py). Blocks are what a
+# message adds to scalars, and to vectors along edges and of neighbours, and the terms of an update.
+FIRST_CHANGES = {
+    "message.hidden.weight": [0.178],
+    "message.hidden.bias": [0.322],
+    "message.output.weight": [0.127, 0.156],
+    "message.output.bias": [0.07],
+    "message.filter.weight": [0.014, 0.017],
+    "update.mix.weight": [0.168, 0.06],
+    "update.hidden.weight": [0.062],
+    "update.hidden.bias": [0.585],
+    "update.output.weight": [0.382, 1.0, 0.11],
+    "update.output.bias": [0.089],
+}
+LATER_CHANGES = {
+    "message.hidden.weight": [0.066],
+    "message.hidden.bias": [0.178],
+    "message.output.weight": [0.703, 0.227, 0.134],
+    "message.output.bias": [0.067],
+    "message.filter.weight": [0.25, 0.037, 0.033],
+    "update.mix.weight": [0.133, 0.094],
+    "update.hidden.weight": [0.16],
+    "update.hidden.bias": [0.43],
+    "update.output.weight": [0.125, 0.283, 0.11],  # the third is the first one's
+    "update.output.bias": [0.22],
+}
+OTHER_CHANGES = {
+    "embedding.weight": [0.022],
+    "head.hidden.weight": [0.161],
+    "head.hidden.bias": [0.855],
+    "head.output.weight": [0.05],
+}
+
 
 class PaiNNConfig(BackboneSection):
     """Size of a PaiNN.
@@ -81,6 +114,21 @@ class PaiNN(Backbone):
             scalars, vectors = message(scalars, vectors, centre, neighbor, basis, direction)
             scalars, vectors = update(scalars, vectors)
         return scalars
+
+    def expected_changes(self) -> dict[str, list[float]]:
+        """Return how far weights may move, as measured with two interactions.
+
+        The first of several has numbers of its own, all others have those of the second.
+        """
+        rows = {name: len(parameter) for name, parameter in self.named_parameters()}
+        changes = dict(OTHER_CHANGES)
+        for k in range(self.interactions):
+            table = FIRST_CHANGES if k == 0 < self.interactions - 1 else LATER_CHANGES
+            for name, numbers in table.items():
+                layer, tensor = name.split(".", 1)
+                place = f"{layer}.{k}.{tensor}"
+                changes[place] = numbers[: max(1, rows[place] // self.features)]
+        return changes
 
     def gradient(self, hidden: nn.Linear | None, output: nn.Linear) -> nn.Module:
         """Return the hand-derived pass, which has native operators too."""

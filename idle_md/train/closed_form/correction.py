@@ -40,7 +40,8 @@ class Prior:
     Attributes
     ----------
     factors
-        On the features by parameter group, so that every weight has the variance 1.
+        On the scaled features by name of a tangent's columns, so that every weight has the
+        variance 1.
     noise
         Variances of energies in eV^2 and of slopes in (eV/angstrom)^2.
     """
@@ -57,9 +58,14 @@ class Features:
     tangent
         Of the model.
     factors
-        On the features by parameter group.
+        On its scaled features by name of columns.
     projection
         Of the scaled features, if they are too long.
+
+    Raises
+    ------
+    ValueError
+        If the factors are not those of the tangent's columns.
     """
 
     def __init__(
@@ -67,9 +73,14 @@ class Features:
     ) -> None:
         self.tangent = tangent
         self.projection = projection
-        self.scales = torch.empty(tangent.n_columns, dtype=torch.float64)
+        if set(factors) != set(tangent.columns):
+            raise ValueError(
+                "the closed form was fitted by a version that expected other changes of the "
+                "network: adapt the model again"
+            )
+        self.scales = tangent.scales.clone()
         for name, columns in tangent.columns.items():
-            self.scales[columns] = factors[name]
+            self.scales[columns] *= factors[name]
 
     def __call__(self, batch: Batch, displacements: Tensor) -> Tensor:
         """Return features of one geometry's energy and of derivatives (1 + K, D), float32."""
@@ -115,9 +126,9 @@ class Correction:
 class Posterior:
     """What labels say of a correction: the most probable one, and how sure it is.
 
-    The kernel is the neural tangent kernel, one term per parameter group of the model, whose
-    variances are hyperparameters: the closed form of discriminative fine-tuning. Element counts are
-    the unpenalised mean.
+    The kernel is the neural tangent kernel, scaled as parts of the network are known to change, or
+    one term per parameter group where that is not known: the closed form of discriminative
+    fine-tuning. The variances are hyperparameters. Element counts are the unpenalised mean.
 
     Attributes
     ----------

@@ -15,8 +15,14 @@ from torch.func import functional_call, jvp
 from idle_md.data import Batch
 from idle_md.edge_contract import edge_forces, sum_by_system
 from idle_md.nn import Potential
-from idle_md.nn.parameter_groups import SCALE_SHIFT, free_parameters, parameter_groups
+from idle_md.nn.parameter_groups import (
+    SCALE_SHIFT,
+    expected_changes,
+    free_parameters,
+    parameter_groups,
+)
 
+WHOLE = "network"  # name of what is scaled as a whole
 AT_ONCE = 64  # displacements that are differentiated together
 
 
@@ -31,7 +37,10 @@ class Tangent:
     Attributes
     ----------
     columns
-        Which of the P columns of the features belong to which parameter group.
+        Which of the P columns of the features have a scale in common: those of a parameter group,
+        or where it is known how far weights move relative to each other, all of them.
+    scales
+        How far they move, (P,), float64, up to those scales.
     n_columns
         P.
     """
@@ -39,6 +48,7 @@ class Tangent:
     def __init__(self, potential: Potential) -> None:
         self.potential = copy.deepcopy(potential).to_precision(torch.float64)
         self.potential.requires_grad_(True)
+        expected = expected_changes(self.potential)
         self.columns: dict[str, slice] = {}
         start = 0
         for name, members in parameter_groups(self.potential).items():
@@ -48,6 +58,9 @@ class Tangent:
             self.columns[name] = slice(start, start + size)
             start += size
         self.n_columns = start
+        self.scales = torch.ones(start, dtype=torch.float64)
+        if expected is not None:
+            self.columns, self.scales = {WHOLE: slice(0, start)}, expected
 
     def features(self, batch: Batch, displacements: Tensor | None = None) -> Tensor:
         """Return features of one geometry's energy, then of its derivatives, (1 + K, P), float64.

@@ -15,7 +15,7 @@ from idle_md.train.prediction import has_compiler
 from idle_md.train.sections import FinetuneConfig, RefineConfig, StudentConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.closed_form import ClosedForm
-from idle_md.train.stages.source import Pretraining, Trained
+from idle_md.train.stages.source import Pretraining, TrainedLevel
 
 
 class Adapt(Method):
@@ -57,17 +57,20 @@ class Adapt(Method):
 
     def stages(self, config: TrainConfig, folder: RunFolder) -> list[Stage]:
         if self.checkpoint:
-            start: Stage = Trained(self.checkpoint)
+            start: Stage = TrainedLevel(self.checkpoint, self.source)
         else:
             start = Pretraining(on_source(config, self.source))
-        model = self.checkpoint or folder.pretraining.best_checkpoint
-        stages = [start]
+        trained = self.checkpoint or folder.pretraining.best_checkpoint
+        model, refined_from, stages = trained, None, [start]
         if self.refine is not None:
-            stages.append(Pretraining(_refining(config, self.source, model, self.refine)))
-            model = folder.refinement.best_checkpoint
+            stages.append(Pretraining(_refining(config, self.source, trained, self.refine)))
+            model, refined_from = folder.refinement.best_checkpoint, trained
         labels: dict[str, list[Label]] = {config.target: ["energy", "forces"]}
         student = on_target(config, self.student).model_copy(update={"labels": labels})
-        return [*stages, ClosedForm(config, folder, model, self.source, student, self.student)]
+        closed_form = ClosedForm(
+            config, folder, model, refined_from, self.source, student, self.student
+        )
+        return [*stages, closed_form]
 
 
 def _refining(

@@ -11,7 +11,7 @@ from idle_md.train.methods.parts import on_source, on_target
 from idle_md.train.sections import FinetuneConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.finetune import Finetune
-from idle_md.train.stages.source import Pretraining, Trained
+from idle_md.train.stages.source import Pretraining, TrainedLevel
 
 
 class Transfer(Method):
@@ -32,7 +32,7 @@ class Transfer(Method):
 
     def stages(self, config: TrainConfig, folder: RunFolder) -> list[Stage]:
         if self.checkpoint:
-            start: Stage = Trained(self.checkpoint)
+            start: Stage = TrainedLevel(self.checkpoint, self.source)
         else:
             start = Pretraining(on_source(config, self.source))
         alone = on_target(config, self.finetune)

@@ -56,6 +56,9 @@ class ClosedForm(Stage):
         Where to write.
     model
         Checkpoint of the model.
+    refined_from
+        Checkpoint that the model was refined from, whose other fidelities are kept; None if it was
+        not.
     base
         Which fidelity of the model is corrected. Differences are taken to its label where there is
         one, and to the model's own value otherwise.
@@ -70,6 +73,7 @@ class ClosedForm(Stage):
         config: TrainConfig,
         folder: RunFolder,
         model: Path,
+        refined_from: Path | None,
         base: str,
         student: TrainConfig,
         settings: StudentConfig,
@@ -77,6 +81,7 @@ class ClosedForm(Stage):
         self.config = config
         self.folder = folder
         self.model = model
+        self.refined_from = refined_from
         self.base = base
         self.student = student
         self.settings = settings
@@ -93,6 +98,8 @@ class ClosedForm(Stage):
         begun = time.monotonic()
         keep_freed_memory()
         source, about = load_checkpoint(self.model)
+        if self.refined_from is not None:
+            about = about | {ADAPTED_FROM: packed(*load_checkpoint(self.refined_from))}
         base = base_level(source, about, self.base, self.config.target)
         task = build_task(with_network_of(base, self.config))
         check_elements(task.elements, base)

@@ -30,6 +30,31 @@ class Pretraining(Stage):
         return load_checkpoint(folder.best_checkpoint)[0]
 
 
+class TrainedLevel(Stage):
+    """The model that knows a level: a trained one, or one that it was adapted from.
+
+    Parameters
+    ----------
+    checkpoint
+        Of the trained one.
+    fidelity
+        The level.
+    """
+
+    def __init__(self, checkpoint: Path, fidelity: str) -> None:
+        self.checkpoint = checkpoint
+        self.fidelity = fidelity
+
+    def run(self, potential: Potential | None, resume: bool, console: Console | None) -> Potential:
+        known = levels(*load_checkpoint(self.checkpoint))
+        if self.fidelity not in known:
+            raise ValueError(
+                f"unknown fidelity {self.fidelity!r}: the model to start from has "
+                + ", ".join(known)
+            )
+        return known[self.fidelity][0]
+
+
 class Trained(Stage):
     """A model that was trained elsewhere.
 
@@ -38,19 +63,17 @@ class Trained(Stage):
     checkpoint
         Its file.
     fidelities
-        Heads that it must have, in this order; None for those that it has. A model that ``adapt``
-        made has its target's alone: that of a level that it was adapted from starts as a copy of
-        it, with that level's reference energies.
+        Heads that it must have, in this order. A model that ``adapt`` made has its target's alone:
+        that of a level that it was adapted from starts as a copy of it, with that level's reference
+        energies.
     """
 
-    def __init__(self, checkpoint: Path, fidelities: Sequence[str] | None = None) -> None:
+    def __init__(self, checkpoint: Path, fidelities: Sequence[str]) -> None:
         self.checkpoint = checkpoint
         self.fidelities = fidelities
 
     def run(self, potential: Potential | None, resume: bool, console: Console | None) -> Potential:
         found, about = load_checkpoint(self.checkpoint)
-        if self.fidelities is None:
-            return found
         known = levels(found, about)
         check_fidelities(self.fidelities, list(known))
         return found if list(known) == found.fidelities else _with_heads(found, known)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import lru_cache, partial
 from types import SimpleNamespace
 
 import openmm
@@ -44,6 +45,8 @@ def test_broken_openmmtorch_falls_back(
     model_file, monkeypatch, tmp_path, caplog, code, problem
 ) -> None:
     put_in_place(monkeypatch, tmp_path, code)
+    probe = lru_cache(partial(backends._probe, "torchforce"))
+    monkeypatch.setattr(backends, "_probe", lambda backend: probe())  # both classes are as broken
     with caplog.at_level(logging.INFO, logger="idle_md"):
         force = create_force(model_file(), NUMBERS)
     assert backend_of(force) == "pythonforce"

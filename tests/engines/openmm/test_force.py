@@ -129,26 +129,27 @@ def test_xml_runs_without_this_package(model_file, no_torchforce, tmp_path) -> N
     file = tmp_path / "system.xml"
     file.write_text(openmm.XmlSerializer.serialize(context.getSystem()))
 
-    def run(load_library: str) -> subprocess.CompletedProcess:
-        code = f"""
+    code = f"""
 import sys
 import torch, openmm, openmmtorch
-{load_library}
-system = openmm.XmlSerializer.deserialize(open({str(file)!r}).read())
-platform = openmm.Platform.getPlatformByName("Reference")
-context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-context.setPositions({(POSITIONS / NM).tolist()})
-print(context.getState(energy=True).getPotentialEnergy()._value.hex())
+def energy():
+    system = openmm.XmlSerializer.deserialize(open({str(file)!r}).read())
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    context.setPositions({(POSITIONS / NM).tolist()})
+    return context.getState(energy=True).getPotentialEnergy()._value
+try:
+    energy()
+except Exception as error:
+    print(error, file=sys.stderr)
+torch.ops.load_library({str(find_library())!r})
+print(energy().hex())
 assert not any(name.startswith("idle_md") for name in sys.modules)
 """
-        command = [sys.executable, "-W", "ignore", "-c", code]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    done = run(f"torch.ops.load_library({str(find_library())!r})")
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float.fromhex(done.stdout.strip()) * KJ_PER_MOL == pytest.approx(energy, abs=1e-9)
-    without = run("")
-    assert without.returncode
-    assert "torch.classes.idle_md.NeighborList" in without.stderr
+    assert "torch.classes.idle_md.NeighborList" in done.stderr
 
 
 def test_torchforce_works_when_openmm_is_imported_before_torch(model_file, no_torchforce) -> None:

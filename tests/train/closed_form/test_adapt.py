@@ -30,8 +30,9 @@ Settings = dict[str, Any]
 BOTH = {"gfn2": ["energy", "forces"], "wb97x": ["energy", "forces"]}
 
 
-def adapted(settings: Settings, pretrained: Path, **changes: Any) -> Settings:
-    student = {"budget": {"steps": 60, "validate_every": 20}, "learning_rate": 5e-3}
+def adapted(settings: Settings, pretrained: Path, steps: int = 60, **changes: Any) -> Settings:
+    """Return plain values of a configuration, by the steps of the student."""
+    student = {"budget": {"steps": steps, "validate_every": 20}, "learning_rate": 5e-3}
     method = {"name": "adapt", "source": "gfn2", "checkpoint": str(pretrained), "student": student}
     return {**settings, "labels": BOTH, "method": method, **changes}
 
@@ -125,7 +126,7 @@ def test_student_learns_the_teacher_and_the_teacher_the_labels(
 
 def test_forces_make_forces_better(run: Path, settings: Settings, pretrained: Path) -> None:
     labels = {"gfn2": ["energy", "forces"], "wb97x": ["energy"]}
-    alone = metrics_of(train(parse_config(adapted(settings, pretrained, labels=labels))))
+    alone = metrics_of(train(parse_config(adapted(settings, pretrained, steps=1, labels=labels))))
     key = "force_mae_mev_per_angstrom"
     found, without = (m["closed_form"]["test"]["live"][key] for m in (metrics_of(run), alone))
     assert found < 0.8 * without
@@ -134,7 +135,7 @@ def test_forces_make_forces_better(run: Path, settings: Settings, pretrained: Pa
 
 def test_forces_alone(settings: Settings, pretrained: Path, run: Path) -> None:
     labels = {"gfn2": ["energy", "forces"], "wb97x": ["forces"]}
-    alone = metrics_of(train(parse_config(adapted(settings, pretrained, labels=labels))))
+    alone = metrics_of(train(parse_config(adapted(settings, pretrained, steps=1, labels=labels))))
     key = "force_mae_mev_per_angstrom"
     expected = metrics_of(run)["closed_form"]["test"]["live"][key]
     assert alone["closed_form"]["test"]["live"][key] < 1.2 * expected
@@ -177,16 +178,21 @@ def test_closed_form_is_surer_where_there_are_labels(run: Path) -> None:
     assert near.forces.mean() < 0.8 * far.forces.mean()
 
 
+@pytest.mark.parametrize("refined", [False, True], ids=["as it is", "refined"])
 @pytest.mark.parametrize("base", ["wb97x", "gfn2"])
-def test_chain_of_levels(run: Path, settings: Settings, tmp_path: Path, base: str) -> None:
+def test_chain_of_levels(
+    run: Path, settings: Settings, tmp_path: Path, base: str, refined: bool
+) -> None:
     """On the level that was adapted last, and on one that only a model before it knows."""
-    student = {"budget": {"steps": 20, "validate_every": 10}}
+    student = {"budget": {"steps": 1}}
     method = {
         "name": "adapt",
         "source": base,
         "checkpoint": str(run / "best.ckpt"),
         "student": student,
     }
+    if refined:
+        method["refine"] = {"budget": {"steps": 20, "validate_every": 10}}
     changes = {
         "target": "ccsdt",
         "labels": {base: ["energy", "forces"], "ccsdt": ["energy"]},
@@ -196,9 +202,13 @@ def test_chain_of_levels(run: Path, settings: Settings, tmp_path: Path, base: st
     chain = train(parse_config({**settings, **changes}))
     known = levels(*load_checkpoint(chain / "best.ckpt"))
     assert list(known) == ["gfn2", "wb97x", "ccsdt"]
-    before = load_checkpoint(run / "best.ckpt")[0]
-    for name, parameter in known["wb97x"][0].state_dict().items():
-        assert torch.equal(parameter, before.state_dict()[name])
+    before = levels(*load_checkpoint(run / "best.ckpt"))
+    for level, (model, _) in before.items():
+        same = [
+            torch.equal(parameter, model.state_dict()[name])
+            for name, parameter in known[level][0].state_dict().items()
+        ]
+        assert all(same) == (not refined or level != base)
     assert set(metrics_of(chain)["test"]) == {base, "ccsdt"}
     adaptation = Adaptation.of(load_checkpoint(chain / "best.ckpt")[1])
     for name, parameter in known[base][0].backbone.state_dict().items():
@@ -237,10 +247,9 @@ def test_refinement_knows_the_data_set_and_forgets_nothing(
     budget = {"steps": 60, "validate_every": 20}
     errors = {}
     for name, replay in (("alone", None), ("replay", settings["data"]["store"])):
-        changes = adapted(settings, pretrained, out=str(tmp_path / name))
+        changes = adapted(settings, pretrained, steps=1, out=str(tmp_path / name))
         changes["data"] = {**settings["data"], "store": str(tmp_path / "methanol.h5")}
         changes["method"]["refine"] = {"budget": budget, "replay": replay, "learning_rate": 5e-3}
-        changes["method"]["student"]["budget"] = {"steps": 1, "validate_every": 1}
         run = train(parse_config(changes))
         adaptation = Adaptation.of(load_checkpoint(run / "best.ckpt")[1])
         refined, about = load_checkpoint(run / "refine" / "best.ckpt")
@@ -284,8 +293,7 @@ def test_correction_is_what_the_regression_says(
 def test_members_of_a_committee_are_drawn_from_the_posterior(
     settings: Settings, pretrained: Path, store: Store
 ) -> None:
-    changes = adapted(settings, pretrained, ensemble=2)
-    changes["method"]["student"]["budget"] = {"steps": 1, "validate_every": 1}
+    changes = adapted(settings, pretrained, steps=1, ensemble=2)
     run = train_ensemble(parse_config(changes), 2)
     one, other = (
         Adaptation.of(load_checkpoint(run / f"member-{k}" / "best.ckpt")[1]) for k in (0, 1)
@@ -337,7 +345,7 @@ def test_closed_form_is_exported_as_a_difference(
 
 
 def test_student_of_another_size(settings: Settings, pretrained: Path) -> None:
-    changes = adapted(settings, pretrained)
+    changes = adapted(settings, pretrained, steps=1)
     changes["method"]["student"]["features"] = 24
     found = train(parse_config(changes))
     potential, _ = load_checkpoint(found / "best.ckpt")

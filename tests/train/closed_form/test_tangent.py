@@ -6,8 +6,9 @@ from torch import Tensor
 
 from idle_md.data import Batch
 from idle_md.nn import Potential
-from idle_md.nn.parameter_groups import SCALE_SHIFT, parameter_groups
-from idle_md.train.closed_form.tangent import Slope, Tangent, atomic_energies
+from idle_md.nn.parameter_groups import SCALE_SHIFT, free_parameters, parameter_groups
+from idle_md.train.closed_form.correction import Features
+from idle_md.train.closed_form.tangent import WHOLE, Slope, Tangent, atomic_energies
 
 BACKBONES = ["painn", "hipnn", "gmnn", "toy"]
 SPECIES = torch.tensor([8, 1, 1, 6, 1])
@@ -57,8 +58,13 @@ def test_features_are_derivatives_by_parameters(potential: Potential, positions:
     assert features.shape == (1, tangent.n_columns)
     step = 1e-5
     groups = parameter_groups(potential)
-    for name, columns in tangent.columns.items():
-        direction = directions(1, columns.stop - columns.start)
+    first = 0
+    for name in list(groups):
+        if name == SCALE_SHIFT:
+            continue
+        direction = directions(1, sum(parameter.numel() for parameter in groups[name]))
+        columns = slice(first, first + len(direction))
+        first = columns.stop
         energies = []
         for sign in (1, -1):
             start = 0
@@ -109,10 +115,35 @@ def test_constants_and_other_heads_are_no_features(make_potential) -> None:
     both = make_potential()
     tangent = Tangent(both.alone("high"))
     sizes = {n: sum(p.numel() for p in g) for n, g in parameter_groups(both).items()}
-    assert SCALE_SHIFT not in tangent.columns
-    found = {name: c.stop - c.start for name, c in tangent.columns.items()}
-    assert found["embedding"] == sizes["embedding"]
-    assert found["readout"] < sizes["readout"]
+    shared = sum(size for name, size in sizes.items() if name not in (SCALE_SHIFT, "readout"))
+    assert shared < tangent.n_columns < shared + sizes["readout"]
+
+
+def test_groups_are_scaled_alone_where_nothing_is_known_of_their_changes(make_potential) -> None:
+    potential = make_potential(name="hipnn").alone("high")
+    tangent = Tangent(potential)
+    assert set(tangent.columns) == set(parameter_groups(potential)) - {SCALE_SHIFT}
+    assert torch.equal(tangent.scales, torch.ones_like(tangent.scales))
+
+
+@pytest.mark.parametrize("interactions", [1, 2, 3])
+def test_scales_are_what_the_backbone_expects(make_potential, interactions: int) -> None:
+    potential = make_potential(name="painn", interactions=interactions).alone("high")
+    tangent, width = Tangent(potential), potential.backbone.features
+    names = {id(p): name for name, p in potential.named_parameters()}
+    parameters = {names[id(p)]: p for p in free_parameters(potential)}
+    scales = tangent.scales.split([p.numel() for p in parameters.values()])
+    found = dict(zip(parameters, scales, strict=True))
+    assert list(tangent.columns) == [WHOLE]
+    last = f"backbone.update.{interactions - 1}.output.weight"
+    for number, change in enumerate((0.125, 0.283)):
+        block = parameters[last].detach()[number * width : (number + 1) * width].double()
+        one = found[last].view(parameters[last].shape)[number * width]
+        torch.testing.assert_close(one, change * block.square().mean().sqrt().expand_as(one))
+    if interactions > 1:
+        first = parameters["backbone.update.0.output.weight"]
+        assert len(found["backbone.update.0.output.weight"].unique()) == len(first) // width
+    assert bool((tangent.scales > 0).all())
 
 
 def test_model_is_not_changed(potential: Potential, positions: Tensor) -> None:
@@ -122,3 +153,9 @@ def test_model_is_not_changed(potential: Potential, positions: Tensor) -> None:
     Slope(potential, directions(4, tangent.n_columns)).predict(molecule(positions))
     for name, value in potential.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_factors_of_another_scaling_are_refused(make_potential) -> None:
+    tangent = Tangent(make_potential().alone("high"))
+    with pytest.raises(ValueError, match="adapt the model again"):
+        Features(tangent, {"embedding": 1.0, "readout": 1.0})

@@ -35,5 +35,7 @@ def why_no_cuda() -> str | None:
         return f"they are not built: {REMEDY}"
     if not torch.cuda.is_available():
         return f"torch {torch.__version__} sees no CUDA device"
+    if not hasattr(torch.ops.idle_md, "cuda_problem"):
+        return f"they were built by an earlier version: {REMEDY}"
     problem: str = torch.ops.idle_md.cuda_problem()
     return problem or None

@@ -165,7 +165,7 @@ def compare(
     return errors, parity
 
 
-def errors_of_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors]]:
+def errors_of_file(path: Path | str, source: str | Path) -> dict[str, dict[str, Errors]]:
     """Return the errors of a checkpoint or exported model on a data set, by role and fidelity.
 
     Parameters
@@ -181,7 +181,7 @@ def errors_of_file(path: Path, source: str | Path) -> dict[str, dict[str, Errors
     ValueError
         If the data set has no labels of any fidelity of the model, or an element is unknown to it.
     """
-    store = load(source)
+    path, store = Path(path), load(source)
     if path.suffix == ".ckpt":
         potential, about = load_checkpoint(path)
         if about.get("delta_on"):

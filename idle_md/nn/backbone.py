@@ -124,8 +124,8 @@ class Backbone(nn.Module, ABC):
         By the name of a parameter of this backbone, or ``head.hidden.weight``, ``head.hidden.bias``
         and ``head.output.weight``: relative to the root of its mean square, up to a common factor;
         several numbers are those of as many equal blocks of rows. The closed form of ``adapt``
-        expects changes in these proportions. Where nothing is known, the labels decide how much
-        every parameter group changes.
+        expects changes in these proportions. All parameters are in it, or none: then the labels
+        decide how much every parameter group changes.
         """
         return {}
 

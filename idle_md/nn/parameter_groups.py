@@ -46,14 +46,26 @@ def expected_changes(potential: Potential) -> Tensor | None:
 
     They are known up to a factor, float64, in the order of :func:`free_parameters`; None where the
     backbone does not say (:meth:`~idle_md.nn.backbone.Backbone.expected_changes`).
+
+    Raises
+    ------
+    ValueError
+        If it says nothing of one of them, or has numbers for blocks that its rows do not fill.
     """
     table = potential.backbone.expected_changes()
     if not table:
         return None
     names = {id(parameter): name for name, parameter in potential.named_parameters()}
-    return torch.cat(
-        [_spread_over(p, table[_name_in_table(names[id(p)])]) for p in free_parameters(potential)]
-    )
+    parts = []
+    for parameter in free_parameters(potential):
+        name = _name_in_table(names[id(parameter)])
+        if name not in table or len(parameter) % len(table[name]):
+            raise ValueError(
+                f"expected_changes of {type(potential.backbone).__name__} must have a number for "
+                f"{name}, or one for each of several equal blocks of its {len(parameter)} rows"
+            )
+        parts.append(_spread_over(parameter, table[name]))
+    return torch.cat(parts)
 
 
 def _name_in_table(name: str) -> str:

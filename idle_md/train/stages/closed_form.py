@@ -32,7 +32,7 @@ from idle_md.train.report import checkpoint_metadata, label_table, write_metrics
 from idle_md.train.sections import StudentConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.finetune import shift_reference_energies
-from idle_md.train.stages.source import check_elements, with_network_of
+from idle_md.train.stages.source import check_elements, model_of, with_network_of
 from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import Task, build_task, relabelled
 
@@ -163,9 +163,7 @@ def base_level(source: Potential, about: dict[str, Any], base: str, target: str)
             f"the model has {target!r} already: start from one without it, or give the new "
             "level another name"
         )
-    if base not in known:
-        raise ValueError(f"unknown fidelity {base!r}: this model has {', '.join(known)}")
-    potential = known[base][0]
+    potential = model_of(known, base)
     if not potential.has_energies(base):
         raise ValueError(
             f"the model was trained on forces of {base!r} alone, so there are no energies to "

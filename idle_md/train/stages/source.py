@@ -46,13 +46,7 @@ class TrainedLevel(Stage):
         self.fidelity = fidelity
 
     def run(self, potential: Potential | None, resume: bool, console: Console | None) -> Potential:
-        known = levels(*load_checkpoint(self.checkpoint))
-        if self.fidelity not in known:
-            raise ValueError(
-                f"unknown fidelity {self.fidelity!r}: the model to start from has "
-                + ", ".join(known)
-            )
-        return known[self.fidelity][0]
+        return model_of(levels(*load_checkpoint(self.checkpoint)), self.fidelity)
 
 
 class Trained(Stage):
@@ -90,6 +84,19 @@ def _with_heads(potential: Potential, known: Levels) -> Potential:
         reference = model.reference_energies[:, model.column(fidelity)]
         whole.reference_energies[: len(reference), column] = reference
     return whole
+
+
+def model_of(known: Levels, fidelity: str) -> Potential:
+    """Return the model that knows a level.
+
+    Raises
+    ------
+    ValueError
+        If none does; names those that there are.
+    """
+    if fidelity not in known:
+        raise ValueError(f"unknown fidelity {fidelity!r}: this model has {', '.join(known)}")
+    return known[fidelity][0]
 
 
 def with_network_of(source: Potential, config: TrainConfig) -> TrainConfig:

@@ -159,3 +159,14 @@ def test_factors_of_another_scaling_are_refused(make_potential) -> None:
     tangent = Tangent(make_potential().alone("high"))
     with pytest.raises(ValueError, match="adapt the model again"):
         Features(tangent, {"embedding": 1.0, "readout": 1.0})
+
+
+@pytest.mark.parametrize("numbers", [None, [1.0, 1.0, 1.0]], ids=["missing", "other blocks"])
+def test_incomplete_table_names_what_it_lacks(make_potential, monkeypatch, numbers) -> None:
+    potential = make_potential().alone("high")
+    table = {**potential.backbone.expected_changes(), "update.0.mix.weight": numbers}
+    if numbers is None:
+        del table["update.0.mix.weight"]
+    monkeypatch.setattr(type(potential.backbone), "expected_changes", lambda self: table)
+    with pytest.raises(ValueError, match=r"PaiNN must have a number for update\.0\.mix\.weight"):
+        Tangent(potential)

@@ -32,20 +32,20 @@ esac
 model=${MODEL:-$out/model.pt}
 
 part machine 20 "$python" benchmarks/gpu/machine.py --json "$out/machine.json"
-part build 150 "$python" -m idle_md build-plugins --folder build/gpu
+part build 130 "$python" -m idle_md build-plugins --folder build/gpu
 [[ -e $model ]] || part model 30 "$python" benchmarks/gpu/model.py "$model"
-part correct 120 "$python" benchmarks/gpu/correct.py "$model" --device "$device" --json "$out/correct.json"
+part correct 100 "$python" benchmarks/gpu/correct.py "$model" --device "$device" --json "$out/correct.json"
 if [[ $device == cuda ]] && command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
-    part "sanitizer-$tool" 75 compute-sanitizer --tool "$tool" --error-exitcode 1 \
+    part "sanitizer-$tool" 60 compute-sanitizer --tool "$tool" --error-exitcode 1 \
       "$python" benchmarks/gpu/correct.py "$model" --device cuda --smallest
   done
 fi
-part step 180 "$python" benchmarks/gpu/step.py "$model" --device "$device" ${sizes[@]/#/--atoms } --rounds "$rounds" --json "$out/step.json"
+part step 160 "$python" benchmarks/gpu/step.py "$model" --device "$device" ${sizes[@]/#/--atoms } --rounds "$rounds" --json "$out/step.json"
 if [[ $device == cuda ]]; then
-  part openmm 150 "$python" benchmarks/gpu/openmm_cuda.py "$model" --molecules 1 --molecules 111 --seconds 5 --json "$out/openmm.json"
+  part openmm 120 "$python" benchmarks/gpu/openmm_cuda.py "$model" --molecules 1 --molecules 111 --seconds 5 --json "$out/openmm.json"
 fi
-part train 100 "$python" benchmarks/gpu/train.py --seconds "$seconds" --json "$out/train.json"
+part train 90 "$python" benchmarks/gpu/train.py --seconds "$seconds" --json "$out/train.json"
 
 echo "== results in $out${failed[0]:+; not done: ${failed[*]}}"
 [[ ${#failed[@]} == 0 ]]

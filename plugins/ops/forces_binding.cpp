@@ -106,7 +106,8 @@ std::tuple<Tensor, Tensor> particle_forces(const Tensor& atomic_energies, const 
   return {at::scalar_tensor(energy * energy_unit, at::kDouble), everywhere};
 }
 
-// The same on a GPU; what names an atom that is not there is passed over, as nothing waits for the device.
+// The same on a GPU. Nothing waits for the device, so what names an atom that is not there is no error but
+// gives no number.
 struct EdgesOnGpu {
   Tensor gradients, index;
 
@@ -120,9 +121,10 @@ struct EdgesOnGpu {
                       ", edge_index is on ", index.device());
   }
 
-  cuda::EdgeForces described(int64_t atoms) const {
+  cuda::EdgeForces described(int64_t atoms, int64_t particles) const {
     cuda::EdgeForces given;
     given.atoms = int(atoms);
+    given.particles = particles;
     given.edges = int(index.size(1));
     given.index = cuda::integers(index);
     with_values("edge_gradients", gradients, [&](const auto* values) {
@@ -144,7 +146,7 @@ Tensor edge_forces_on_gpu(const Tensor& edge_gradients, const Tensor& edge_index
   TORCH_CHECK_VALUE(atoms >= 0, "there cannot be ", atoms, " atoms");
   const EdgesOnGpu edges(edge_gradients, edge_index);
   Tensor forces = at::empty({atoms, 3}, at::TensorOptions(at::kDouble).device(edge_index.device()));
-  edges.sum(edges.described(atoms), forces);
+  edges.sum(edges.described(atoms, atoms), forces);
   return forces;
 }
 
@@ -162,7 +164,7 @@ std::tuple<Tensor, Tensor> particle_forces_on_gpu(const Tensor& atomic_energies,
                     chosen.numel(), ",), not ", energies.sizes());
   const auto options = at::TensorOptions(at::kDouble).device(edge_index.device());
   Tensor energy = at::empty({}, options), everywhere = at::zeros({particles, 3}, options.dtype(dtype));
-  cuda::EdgeForces given = edges.described(chosen.numel());
+  cuda::EdgeForces given = edges.described(chosen.numel(), particles);
   given.chosen = cuda::integers(chosen);
   given.energies = energies.const_data_ptr<double>();
   given.energy = energy.mutable_data_ptr<double>();

@@ -113,6 +113,7 @@ void sum_forces(Launcher& launcher, const EdgeForces& given, char* memory) {
   ForceArguments args{};
   args.atoms = given.atoms;
   args.edges = given.edges;
+  args.particles = given.particles;
   args.start = ends.start;
   args.ordered = ends.ordered;
   args.gradients = given.gradients.values;

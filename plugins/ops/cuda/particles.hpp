@@ -54,6 +54,7 @@ void all_pairs(Launcher& launcher, int atoms, const Particles& particles, const 
 // What forces are summed from.
 struct EdgeForces {
   int atoms = 0, edges = 0;
+  long particles = 0;
   const Int64* index = nullptr;    // (2, E), in any order
   Vectors gradients;               // (E, 3)
   const Int64* chosen = nullptr;   // (N,), or null: all

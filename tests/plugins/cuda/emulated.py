@@ -125,6 +125,7 @@ class Forces(ctypes.Structure):
     _fields_ = [
         ("atoms", Int),
         ("edges", Int),
+        ("particles", ctypes.c_long),
         ("index", Pointer),
         ("gradients", Vectors),
         ("chosen", Pointer),
@@ -247,6 +248,7 @@ class Emulated:
         given = Forces(
             atoms,
             len(gradients),
+            particles,
             pointer(index),
             Vectors(gradients.dtype == torch.float64, pointer(gradients)),
             pointer(chosen),

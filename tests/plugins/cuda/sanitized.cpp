@@ -111,6 +111,7 @@ void run(unsigned seed) {
   EdgeForces given;
   given.atoms = n;
   given.edges = int(edges);
+  given.particles = n;
   given.index = index.data();
   given.gradients = {true, gradients.data()};
   given.energies = energies.data();

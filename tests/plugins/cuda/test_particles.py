@@ -162,6 +162,21 @@ def test_forces_of_edges_in_any_order(emulated: Emulated, n: int, precisions) ->
     assert torch.equal(forces, again[1])
 
 
+@pytest.mark.parametrize("what", ["centre", "neighbour", "particle"])
+@pytest.mark.parametrize("wrong", [-1, 40])
+def test_atoms_that_are_not_there_give_no_number(emulated: Emulated, what: str, wrong: int) -> None:
+    index, chosen = torch.randint(0, 33, (2, 90)), torch.randperm(40)[:33]
+    if what == "particle":
+        chosen[7] = wrong
+    else:
+        index[int(what == "neighbour"), 5] = wrong
+    energies = torch.ones(33, dtype=torch.float64)
+    energy, forces = emulated.forces(torch.randn(90, 3), index, energies, chosen, 40, 33)
+    assert bool(energy.isnan())
+    if what != "particle":
+        assert bool(forces[chosen].isnan().all())
+
+
 def test_launches_of_lists_and_forces(emulated: Emulated) -> None:
     """What one step takes beside the model: all pairs of 21 atoms, and a periodic list of many."""
     emulated.all_pairs(torch.randn(21, 3), torch.arange(21), torch.float32)

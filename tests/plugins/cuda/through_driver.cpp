@@ -29,6 +29,7 @@ int main() {
   EdgeForces given;
   given.atoms = 3;
   given.edges = 6;
+  given.particles = 3;
   given.index = index;
   given.gradients = {true, vectors.data()};
   given.forces = forces.data();

@@ -177,6 +177,7 @@ struct AllPairsArguments {
 
 struct ForceArguments {
   int atoms, edges;
+  long particles;
   const int *start, *ordered;       // entries by atom: e as centre, E + e as neighbour
   const void* gradients;            // (E, 3), in the precision of the model
   const Int64* chosen;              // (N,), or null: all

@@ -5,10 +5,20 @@
 
 namespace idle_md::cuda {
 
-// The sum of all atoms' energies, by one block.
+// Whether every edge is between two atoms.
+IDLE_MD_DEVICE bool is_whole(const ForceArguments& args) { return args.start[args.atoms] == 2 * args.edges; }
+
+// The particle that an atom is, or -1 if there is none.
+IDLE_MD_DEVICE long particle_of(const ForceArguments& args, int atom) {
+  const long particle = args.chosen == nullptr ? atom : long(args.chosen[atom]);
+  return particle >= 0 && particle < args.particles ? particle : -1;
+}
+
+// The sum of all atoms' energies, by one block; no number if an edge or an atom is of nothing.
 IDLE_MD_DEVICE void sum_energies(const ForceArguments& args, double* memory) {
-  double sum = 0.0;
-  for (int n = int(threadIdx.x); n < args.atoms; n += threads_of_edges) sum += args.energies[n];
+  double sum = is_whole(args) ? 0.0 : not_a_number<double>();
+  for (int n = int(threadIdx.x); n < args.atoms; n += threads_of_edges)
+    sum += particle_of(args, n) < 0 ? not_a_number<double>() : args.energies[n];
   sum = sum_warp(sum);
   if (lane() == 0) memory[warp()] = sum;
   __syncthreads();
@@ -36,9 +46,10 @@ IDLE_MD_DEVICE void sum_forces(const ForceArguments& args, double* memory) {
   }
   const double total = sum_four(sum);
   const int k = lane() / 8;
-  if (lane() % 8 != 0 || k == 3) return;
-  const long particle = args.chosen == nullptr ? atom : long(args.chosen[atom]);
-  static_cast<Force*>(args.forces)[3 * particle + k] = Force(total * args.force_unit);
+  const long particle = particle_of(args, atom);
+  if (lane() % 8 != 0 || k == 3 || particle < 0) return;
+  const double force = is_whole(args) ? total * args.force_unit : not_a_number<double>();
+  static_cast<Force*>(args.forces)[3 * particle + k] = Force(force);
 }
 
 }  // namespace idle_md::cuda

@@ -3,7 +3,8 @@
 Runs the configurations of examples/methods at each number of labelled geometries, with energies
 alone and with energies and forces, and with each seed (of the draw of labels, the weights and the
 order of batches), and prints means and standard deviations over seeds on the frozen held-out
-geometries of chno-mini. Finished runs are kept, so an interrupted comparison goes on where it was.
+geometries of chno-mini. Finished runs and their errors are kept, so a comparison that was
+interrupted, or had fewer cases, goes on where it was.
 The low-level model that transfer and adapt start from is trained once, and so is the joint training
 that idle_finetune goes on with, which is that of idle. Transfer is tried at several rates, and the
 one with the smallest validation error counts.
@@ -17,6 +18,7 @@ import json
 import os
 import platform
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from idle_md.data import load
+from idle_md.files import replacing
 from idle_md.nn import load_checkpoint
 from idle_md.report.baseline import TrivialBaseline
 from idle_md.train import TrainConfig, load_config
@@ -41,6 +44,7 @@ METRICS = {
 HIGH, LOW = "wb97x", "gfn2"
 JUDGED = "chno-mini"
 KINDS = {"energies": ["energy"], "energies and forces": ["energy", "forces"]}
+BASELINE = "trivial baseline"
 RATES = (2e-4, 5e-4, 1.5e-3)  # of transfer
 STEPS = {  # in place of minutes, so that the machine's speed and load do not decide
     "adapt": {"budget": {"steps": 20_000}, "method.student.budget": {"steps": 8000}},
@@ -146,7 +150,7 @@ def print_table(rows: list[Row], console: Console) -> None:
     for heading in ("labels", "method", "test", "ood", "minutes"):
         table.add_column(heading, no_wrap=True)
     groups: dict[tuple[str, int, str], list[Row]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["kind"], row["labels"])):
         groups.setdefault((row["kind"], row["labels"], row["method"]), []).append(row)
     for (kind, labels, method), some in groups.items():
         cells = []
@@ -172,19 +176,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/methods"))
     arguments = parser.parse_args()
-    console, rows = Console(width=150), []
+    console, file = Console(width=150), arguments.out / "methods.json"
     machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": arguments.threads}
-    cases = [(k, n, s) for s in arguments.seeds for n in arguments.labels for k in arguments.kinds]
-    for kind, labels, seed in cases:
-        about = {"kind": kind, "labels": labels, "seed": seed}
-        found = baseline(kind, labels, seed, arguments)
-        rows.append({**about, "method": "trivial baseline", **found})
-        for name in arguments.methods:
-            found = trained(name, kind, labels, seed, arguments, console)
-            rows.append({**about, "method": name, **found})
-            print_table(rows, console)
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            (arguments.out / "methods.json").write_text(json.dumps({**machine, "rows": rows}))
+    rows = json.loads(file.read_text())["rows"] if file.is_file() else []
+    done = {(row["kind"], row["labels"], row["seed"], row["method"]) for row in rows}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for case in product(
+        arguments.seeds, arguments.labels, arguments.kinds, [BASELINE, *arguments.methods]
+    ):
+        seed, labels, kind, method = case
+        if (kind, labels, seed, method) in done:
+            continue
+        if method == BASELINE:
+            found = baseline(kind, labels, seed, arguments)
+        else:
+            found = trained(method, kind, labels, seed, arguments, console)
+        rows.append({"kind": kind, "labels": labels, "seed": seed, "method": method, **found})
+        print_table(rows, console)
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps({**machine, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -177,7 +178,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/methods"))
     arguments = parser.parse_args()
     console, file = Console(width=150), arguments.out / "methods.json"
-    machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": arguments.threads}
+    machine: dict[str, Any] = {
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": arguments.threads,
+    }
+    machine["torch"] = torch.__version__
     rows = json.loads(file.read_text())["rows"] if file.is_file() else []
     done = {(row["kind"], row["labels"], row["seed"], row["method"]) for row in rows}
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,12 @@
 """Coupled cluster by a chain of levels, against the cheap level directly: errors of energies.
 
-GFN2-xTB -> wB97X/6-31G* (energies and forces) -> CCSD(T)/cc-pVDZ (energies), and GFN2-xTB ->
-CCSD(T) with the same energies, on the held-out geometries of chno-mini that have them. Finished
-runs are kept, so an interrupted comparison goes on where it was.
+GFN2-xTB -> wB97X/6-31G* -> CCSD(T)/cc-pVDZ (energies), and GFN2-xTB -> CCSD(T) with the same
+energies, on the held-out geometries of chno-mini that have them. Each model of the middle level is
+one draw: it brings the low one along, which it was adapted from, and no more of its level's labels
+are used than it was made with. Finished runs are kept, so an interrupted comparison goes on where
+it was.
 
-    python benchmarks/chain.py runs/low/best.ckpt --store chno.h5 --out runs/benchmarks/chain
+    python benchmarks/chain.py runs/wb97x/*/best.ckpt --store chno.h5 --out runs/benchmarks/chain
 """
 
 import argparse
@@ -17,49 +19,38 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from idle_md.run_folder import RunFolder
 from idle_md.train import adapt_config
 from idle_md.train.errors import errors_of_file
 from idle_md.train.run import train_unless_finished
 
 JUDGED = "chno-mini"
-MIDDLE, HIGH = "wb97x", "ccsdt"
-
-
-def adapted(
-    model: Path, base: str, fidelity: str, labels: int, seed: int, arguments: argparse.Namespace
-) -> RunFolder:
-    """Return the run of an adaptation, trained unless that is done."""
-    out = arguments.out / f"{base}-{fidelity}-{labels}-{seed}"
-    config = adapt_config(model, arguments.store, fidelity, out, base, labels, seed)
-    return train_unless_finished(config.model_copy(update={"threads": 1}), Console())
+LOW, MIDDLE, HIGH = "gfn2", "wb97x", "ccsdt"
+WAYS = {"directly": LOW, "by the chain": MIDDLE}
 
 
 def main() -> None:
     """Parse arguments, train what is missing, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="checkpoint of the low level")
+    parser.add_argument("models", type=Path, nargs="+", help="checkpoints of the middle level")
     parser.add_argument("--store", default=JUDGED, help="what is trained on")
-    parser.add_argument("--middle", type=int, default=144, help="labels of the middle level")
-    parser.add_argument("--labels", type=int, default=48, help="of the high one")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--labels", type=int, default=48, help="of the high level")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/chain"))
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    for seed in arguments.seeds:
-        middle = adapted(arguments.model, "gfn2", MIDDLE, arguments.middle, seed, arguments)
-        for way, model, base in (
-            ("directly", arguments.model, "gfn2"),
-            ("by the chain", middle.best_checkpoint, MIDDLE),
-        ):
-            run = adapted(model, base, HIGH, arguments.labels, seed, arguments)
+    for draw, model in enumerate(arguments.models):
+        for way, base in WAYS.items():
+            out, labels = arguments.out / f"{base}-{HIGH}-{draw}", arguments.labels
+            config = adapt_config(model, arguments.store, HIGH, out, base, labels, draw)
+            shown = {level: kinds for level, kinds in config.labels.items() if level != MIDDLE}
+            config = config.model_copy(update={"threads": 1, "labels": shown})
+            run = train_unless_finished(config, Console())
             errors = errors_of_file(run.best_checkpoint, JUDGED)["test"][HIGH]
-            rows.append({"way": way, "seed": seed, **errors})
-        for way in ("directly", "by the chain"):
-            found = [r["relative_energy_mae_mev"] for r in rows if r["way"] == way]
+            rows.append({"way": way, "draw": draw, **errors})
+        for way in WAYS:
+            found = [row["relative_energy_mae_mev"] for row in rows if row["way"] == way]
             print(f"{way}: relative energies {np.mean(found):.1f} meV, {len(found)} draws")
         about = {"machine": platform.machine(), "torch": torch.__version__}
-        content = json.dumps({**about, "rows": rows}, indent=1)
+        content = json.dumps({**about, "labels": arguments.labels, "rows": rows}, indent=1)
         (arguments.out / "chain.json").write_text(content)
 
 

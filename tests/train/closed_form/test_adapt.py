@@ -217,25 +217,56 @@ def test_chain_of_levels(
     assert about.delta_on == base
 
 
-def test_killed_and_resumed_adaptation_ends_with_the_same_student(
-    run: Path, settings: Settings, pretrained: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "killed"
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(adapted(settings, pretrained)))
-    command = [sys.executable, "-m", "idle_md", "train", str(tmp_path / "config.yaml")]
-    command.append(f"out={out}")
+def kill_when(reached: Callable[[], bool], settings: Settings, tmp_path: Path) -> None:
+    """Begin a run in another process and kill it as soon as it came that far."""
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "idle_md", "train", str(tmp_path / "config.yaml"), "--resume"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while not read_log(out / "log.csv"):
+    while not reached():
         assert process.poll() is None, "ended before it could be killed"
         time.sleep(0.01)
     process.kill()
     process.wait()
+
+
+def test_killed_and_resumed_adaptation_ends_with_the_same_student(
+    run: Path, settings: Settings, pretrained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    plan = adapted(settings, pretrained, out=str(out))
+    kill_when(lambda: bool(read_log(out / "log.csv")), plan, tmp_path)
     before = (out / "closed_form.ckpt").read_bytes()
     assert not (out / "metrics.json").exists()
-    train(parse_config(adapted(settings, pretrained, out=str(out))), resume=True)
+    train(parse_config(plan), resume=True)
     assert (out / "closed_form.ckpt").read_bytes() == before
     found, expected = (metrics_of(each)["test"]["wb97x"] for each in (out, run))
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_in_every_stage(
+    settings: Settings, pretrained: Path, tmp_path: Path
+) -> None:
+    """In the refinement, in the closed form, and in the student: three times in one run."""
+
+    def plan(name: str) -> Settings:
+        changes = adapted(settings, pretrained, out=str(tmp_path / name))
+        changes["method"]["refine"] = {"budget": {"steps": 60, "validate_every": 10}}
+        return changes
+
+    out = tmp_path / "killed"
+    refined, fitted, taught = (out / "refine", out / "closed_form.ckpt", out / "metrics.json")
+    moments: list[tuple[Callable[[], bool], Path]] = [
+        (lambda: bool(read_log(refined / "log.csv")), refined / "metrics.json"),
+        ((refined / "metrics.json").is_file, fitted),
+        (lambda: bool(read_log(out / "log.csv")), taught),
+    ]
+    for reached, unfinished in moments:
+        kill_when(reached, plan("killed"), tmp_path)
+        assert not unfinished.exists()
+    train(parse_config(plan("killed")), resume=True)
+    expected = metrics_of(train(parse_config(plan("whole"))))["test"]["wb97x"]
+    assert metrics_of(out)["test"]["wb97x"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_refinement_knows_the_data_set_and_forgets_nothing(

@@ -65,7 +65,7 @@ def main(
             }
             cold = MDSettings(ensemble="nve", temperature_K=temperature, **common)
             result = run_md(deployed, atoms, cold)
-            row = {
+            row: dict[str, Any] = {
                 "molecule": name,
                 "n_atoms": len(atoms),
                 "drift_mev_per_atom_per_ps": result.nve_drift_mev_per_atom_per_ps,

@@ -76,7 +76,7 @@ def start(name: str, file: Path, arguments: argparse.Namespace) -> Contestant:
     else:
         python = peer_python(package, arguments.environments / f"{package}-env")
     own = json.dumps({**settings, "threads": arguments.threads})
-    command = [python, PEERS / f"{package}_inference.py", file, own]
+    command: list[str | Path] = [python, PEERS / f"{package}_inference.py", file, own]
     return Contestant(command, arguments.threads, KEEP_MEMORY)
 
 
@@ -117,7 +117,8 @@ def names(only: Sequence[str] | None) -> list[str]:
 def steps_of(one: Contestant, seconds: float) -> int:
     """Return how many evaluations make a round of about this time."""
     answer = one.run(3)
-    return max(1, round(seconds * answer["steps"] / answer["seconds"]))
+    per_second = float(answer["steps"]) / float(answer["seconds"])
+    return max(1, round(seconds * per_second))
 
 
 def summary(

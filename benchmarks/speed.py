@@ -33,6 +33,7 @@ from torch import Tensor
 from idle_md.deploy import DeployedModel, describe, extract, load, save
 from idle_md.files import replacing
 from idle_md.memory import keep_freed_memory
+from idle_md.native.choice import Kernels
 from idle_md.nn import PaiNN, Potential
 
 SIZES = (21, 50, 198, 1_000, 10_000, 50_000)
@@ -55,7 +56,7 @@ def potential(features: int, interactions: int, n_radial: int, cutoff: float) ->
     return Potential(backbone, ["high"], hidden=features // 2)
 
 
-def exported(trained: Potential, folder: Path, kernels: str) -> DeployedModel:
+def exported(trained: Potential, folder: Path, kernels: Kernels) -> DeployedModel:
     """Return the potential as it is deployed."""
     path = folder / "model.pt"
     save(extract(trained, "high"), path, describe(trained, "high"))
@@ -85,8 +86,8 @@ def core(model: DeployedModel, inputs: tuple[Tensor, ...]) -> Callable[[], None]
 
 def gemm_floor(trained: Potential, n_atoms: int, n_edges: int) -> Callable[[], None]:
     """Return the algorithm's matrix products, forward and reverse, into memory that is there."""
-    backbone = trained.backbone
-    F, R, L = backbone.features, backbone.n_radial, backbone.interactions
+    size: Any = trained.backbone.config
+    F, R, L = size.features, size.n_radial, size.interactions
     shapes = []
     for k in range(L):
         shapes.append((n_edges, R + 1, (3 if k else 2) * F))
@@ -155,17 +156,17 @@ def row(
     torch.set_num_threads(threads)
     atoms = structure(n_atoms)
     with tempfile.TemporaryDirectory() as folder:
-        models = {name: exported(trained, Path(folder), name) for name in ("portable", "native")}
-    inputs = models["native"].inputs(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+        portable, native = (exported(trained, Path(folder), k) for k in ("portable", "native"))
+    inputs = native.inputs(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     n_edges = inputs[1].shape[1]
     makers = {
         "eager": lambda: eager(trained, inputs),
-        "portable": lambda: core(models["portable"], inputs),
-        "native": lambda: core(models["native"], inputs),
+        "portable": lambda: core(portable, inputs),
+        "native": lambda: core(native, inputs),
         "gemm_floor": lambda: gemm_floor(trained, n_atoms, n_edges),
     }
     found: dict[str, Any] = {"atoms": len(atoms), "threads": threads, "edges": n_edges}
-    size = n_edges / 1e6 * trained.backbone.features / 128
+    size = n_edges / 1e6 * trained.backbone.out_features / 128
     needs = {name: size * GIB_PER_MILLION_EDGES[name] for name in COLUMNS}
     times = take_turns({k: makers[k]() for k in columns if needs[k] <= LIMIT}, seconds)
     for name in COLUMNS:

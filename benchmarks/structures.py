@@ -23,11 +23,11 @@ def structure(n_atoms: int) -> ase.Atoms:
 def peptide(sequence: str) -> ase.Atoms:
     """Return one conformer of a peptide."""
     from rdkit import Chem
-    from rdkit.Chem import AllChem
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
     molecule = Chem.AddHs(Chem.MolFromSequence(sequence))
-    AllChem.EmbedMolecule(molecule, randomSeed=1)
-    AllChem.MMFFOptimizeMolecule(molecule)
+    rdDistGeom.EmbedMolecule(molecule, randomSeed=1)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(molecule)
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     return ase.Atoms(numbers, molecule.GetConformer().GetPositions())
 

@@ -41,7 +41,11 @@ def write_geometries(settings: dict[str, Any], folder: Path) -> Path:
     task = build_task(configuration({**settings, "compiled": False}, folder))
     store = task.store.select(task.splits["train"])
     labels = store.labels_of("gfn2")
-    arrays = {"numbers": store.numbers, "positions": store.positions, "offsets": store.offsets}
+    arrays: dict[str, Any] = {
+        "numbers": store.numbers,
+        "positions": store.positions,
+        "offsets": store.offsets,
+    }
     arrays |= {"energies": labels.energy, "forces": labels.forces}
     digest = hashlib.sha256(b"".join(arrays[key].tobytes() for key in sorted(arrays)))
     file = folder / f"data-{digest.hexdigest()[:12]}" / "geometries.npz"
@@ -56,6 +60,7 @@ def contestants(settings: dict[str, Any], arguments: argparse.Namespace) -> dict
     python = peer_python("schnetpack", arguments.environment)
     geometries = write_geometries(settings, arguments.out)
     script = PEERS / "schnetpack_training.py"
+    command: list[str | Path]
     for name, workers in PEER.items():
         own = json.dumps({**settings, "workers": workers})
         command = [python, script, geometries, geometries.parent, own]

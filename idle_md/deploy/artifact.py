@@ -54,16 +54,17 @@ def describe(
     backbone = potential.backbone
     columns = [member.reference_energies[:, member.column(fidelity)] for member in members]
     references = torch.stack(columns).mean(0).tolist()
+    elements = potential.elements_of(fidelity)
     return Metadata(
         fidelity=fidelity,
         members=len(members),
         level_of_theory=level_of_theory,
-        elements=backbone.elements,
+        elements=elements,
         cutoff_angstrom=backbone.cutoff,
         interactions=backbone.interactions,
         receptive_field_angstrom=backbone.interactions * backbone.cutoff,
         dtype=str(potential.dtype).removeprefix("torch."),  # type: ignore[arg-type]
-        reference_energies_ev={z: references[z] for z in backbone.elements},
+        reference_energies_ev={z: references[z] for z in elements},
         backbone=potential.hyperparameters["backbone"],
         head_widths=[width for width in (backbone.out_features, potential.hidden, 1) if width],
         delta_on=delta_on,

@@ -106,9 +106,10 @@ def _export_closed_form(
         _closed_form_errors(folder_of(checkpoints)),
         kept["base"],
     )
-    constants = {z: float(core.constants[z]) for z in base.backbone.elements}
+    constants = {z: float(core.constants[z]) for z in known[0].elements_of(fidelity)}
     changes = {"fidelity": fidelity, "dtype": "float64", "closed_form": True}
-    metadata = described.model_copy(update={**changes, "reference_energies_ev": constants})
+    changes |= {"elements": list(constants), "reference_energies_ev": constants}
+    metadata = described.model_copy(update=changes)
     save(core, path, metadata)
     return metadata
 

@@ -121,7 +121,23 @@ class Potential(nn.Module):
     def has_energies(self, fidelity: str) -> bool:
         """Whether energies of a fidelity are known: not if it was trained on forces alone."""
         column = self.reference_energies[self.backbone.elements, self.column(fidelity)]
-        return not bool(torch.isnan(column).any())
+        return not bool(torch.isnan(column).all())
+
+    def elements_of(self, fidelity: str) -> list[int]:
+        """Return the atomic numbers that a fidelity knows: fewer than the network where NaN stands.
+
+        A model that goes on with a data set of fewer elements knows nothing of the others there.
+        """
+        elements = self.backbone.elements
+        if not self.has_energies(fidelity):
+            return elements
+        unknown = torch.isnan(self.reference_energies[:, self.column(fidelity)])
+        return [number for number in elements if not unknown[number]]
+
+    def forget_other_elements(self, fidelity: str, elements: Sequence[int]) -> None:
+        """Let a fidelity know these elements alone."""
+        others = sorted(set(self.backbone.elements) - set(elements))
+        self.reference_energies[others, self.column(fidelity)] = torch.nan
 
     def residual(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         """Return atomic energies (N, n_fidelities) in eV above the reference energies."""

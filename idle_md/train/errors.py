@@ -187,28 +187,31 @@ def errors_of_file(path: Path | str, source: str | Path) -> dict[str, dict[str, 
         if about.get("delta_on"):
             store = difference(store, about["target"], about["delta_on"])
         known = levels(potential, about)
-        fidelities, elements = list(known), potential.backbone.elements
+        elements = {fidelity: each.elements_of(fidelity) for fidelity, (each, _) in known.items()}
 
         def errors(part: Store, fidelity: str) -> Errors:
             return errors_of_potential(known[fidelity][0], part, fidelity)[0]
     else:
         model = load_model(path)
-        fidelities, elements = [model.metadata.fidelity], model.metadata.elements
+        elements = {model.metadata.fidelity: model.metadata.elements}
 
         def errors(part: Store, fidelity: str) -> Errors:
             return errors_of_deployed(model, part)[0]
 
-    shared = [f for f in fidelities if f in store.fidelities]
+    shared = [fidelity for fidelity in elements if fidelity in store.fidelities]
     if not shared:
         raise ValueError(
             f"{source} has labels of {', '.join(store.fidelities)}, but {path} predicts "
-            + ", ".join(fidelities)
+            + ", ".join(elements)
         )
-    unknown = sorted(set(store.elements) - set(elements))
-    if unknown:
-        raise ValueError(
-            f"{source} has elements that {path} does not know: {', '.join(symbols(unknown))}"
-        )
+    for fidelity in shared:
+        labelled = np.flatnonzero(store.has_energy(fidelity) | store.has_forces(fidelity))
+        unknown = sorted(set(store.select(labelled).elements) - set(elements[fidelity]))
+        if unknown:
+            raise ValueError(
+                f"{source} has {fidelity!r} labels of elements that {path} does not know there: "
+                + ", ".join(symbols(unknown))
+            )
     roles = {
         str(role): store.select(np.flatnonzero(store.role == role)) for role in set(store.role)
     }

@@ -102,7 +102,7 @@ class ClosedForm(Stage):
             about = about | {ADAPTED_FROM: packed(*load_checkpoint(self.refined_from))}
         base = base_level(source, about, self.base, self.config.target)
         task = build_task(with_network_of(base, self.config))
-        check_elements(task.elements, base)
+        check_elements(task.elements, base, self.base)
         config = student_config(base, self.student, self.settings)
         said = checkpoint_metadata(task) | {ADAPTED_FROM: packed(source, about)}
         if not processes.by_first(self.folder.closed_form_file.is_file):
@@ -234,6 +234,7 @@ def student_start(task: Task, adaptation: Adaptation, settings: StudentConfig) -
     start = adaptation.base.alone(adaptation.base.fidelities[0], task.config.target)
     start.reference_energies[:, 0] += adaptation.constants
     shift_reference_energies(task, start)
+    start.forget_other_elements(task.config.target, task.elements)
     return start
 
 

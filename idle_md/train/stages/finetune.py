@@ -77,7 +77,7 @@ def finetuning_start(
         If a parameter group or the fidelity does not exist, or an element is unknown to the source.
     """
     column, target = source.column(fidelity), task.config.target
-    check_elements(task.elements, source)
+    check_elements(task.elements, source, fidelity)
     torch.manual_seed(task.config.seed)
     if settings.head == "copy":
         start = source.alone(fidelity, target)
@@ -91,6 +91,7 @@ def finetuning_start(
     else:
         _, fitted = scale_and_references(task, training_energies(task)[:, 0], 0)
         start.reference_energies[task.elements, 0] = torch.from_numpy(fitted)
+    start.forget_other_elements(target, task.elements)
     return start
 
 

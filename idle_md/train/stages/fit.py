@@ -40,5 +40,5 @@ class Fit(Stage):
             potential = untrained_potential(task)
         else:
             task = build_task(with_network_of(potential, self.config))
-            check_elements(task.elements, potential)
+            check_elements(task.elements, potential, self.config.target)
         return fit(task, potential, self.folder, resume, console)

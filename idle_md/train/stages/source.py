@@ -105,19 +105,20 @@ def with_network_of(source: Potential, config: TrainConfig) -> TrainConfig:
     return config.model_copy(update=network)
 
 
-def check_elements(needed: Sequence[int], source: Potential) -> None:
-    """Check that a trained model knows all elements that are needed.
+def check_elements(needed: Sequence[int], source: Potential, fidelity: str) -> None:
+    """Check that a fidelity of a trained model knows all elements that are needed.
 
     Raises
     ------
     ValueError
         If it does not; names them.
     """
-    unknown = sorted(set(needed) - set(source.backbone.elements))
+    known = source.elements_of(fidelity)
+    unknown = sorted(set(needed) - set(known))
     if unknown:
         raise ValueError(
             f"the model to start from does not know the elements {', '.join(symbols(unknown))}: it "
-            f"knows {', '.join(symbols(source.backbone.elements))}"
+            f"knows {', '.join(symbols(known))}"
         )
 
 

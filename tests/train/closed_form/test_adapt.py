@@ -294,6 +294,40 @@ def test_refinement_knows_the_data_set_and_forgets_nothing(
     assert errors["replay"] < before["force_mae_mev_per_angstrom"]
 
 
+@pytest.mark.parametrize("name", ["adapt", "transfer"])
+def test_elements_that_the_data_set_lacks_are_unknown_to_the_new_level(
+    name: str, settings: Settings, pretrained: Path, store: Store, tmp_path: Path
+) -> None:
+    """The low level's model knows nitrogen; no label of the new level has told of it."""
+    store.select(np.flatnonzero(store.group == "methanol")).write(tmp_path / "methanol.h5")
+    stage = {"budget": {"steps": 1}}
+    method = {"name": name, "source": "gfn2", "checkpoint": str(pretrained)}
+    method["student" if name == "adapt" else "finetune"] = stage
+    data = {**settings["data"], "store": str(tmp_path / "methanol.h5")}
+    run = train(parse_config({**settings, "labels": BOTH, "data": data, "method": method}))
+    known = export_checkpoint(run, None, tmp_path / "model.pt")
+    assert known.elements == list(known.reference_energies_ev) == [1, 6, 8]
+    with pytest.raises(ValueError, match="does not know N"):
+        load(tmp_path / "model.pt").check_elements([6, 7])
+    store.write(tmp_path / "all.h5")
+    with pytest.raises(ValueError, match=r"'wb97x' labels of elements .* there: N$"):
+        errors_of_file(run / "best.ckpt", tmp_path / "all.h5")
+    if name == "adapt":
+        assert export_checkpoint(run, "gfn2", tmp_path / "low.pt").elements == [1, 6, 7, 8]
+        live = export_checkpoint(run, None, tmp_path / "live.pt", closed_form=True)
+        assert live.elements == [1, 6, 8]
+        onwards = {**method, "source": "wb97x", "checkpoint": str(run / "best.ckpt")}
+        changes: Settings = {
+            "out": str(tmp_path / "chain"),
+            "target": "ccsdt",
+            "labels": {"ccsdt": ["energy"]},
+            "data": {**data, "store": str(tmp_path / "all.h5"), "budgets": {}},
+            "method": onwards,
+        }
+        with pytest.raises(ValueError, match="does not know the elements N: it knows H, C, O"):
+            train(parse_config({**settings, **changes}))
+
+
 @pytest.mark.parametrize("exact_rows", [10_000, 0], ids=["exact", "projected"])
 def test_correction_is_what_the_regression_says(
     run: Path, exact_rows: int, monkeypatch: pytest.MonkeyPatch

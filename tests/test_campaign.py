@@ -1,83 +1,135 @@
+"""From molecules to a potential, on a cheap stand-in for an expensive level."""
+
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+import torch
 from rich.console import Console
 
-from idle_md.campaign import grow, load_campaign
+from idle_md.campaign import Campaign, CampaignSettings, measured, open_campaign
+from idle_md.campaign import run as steps
+from idle_md.campaign.settings import CampaignFolder
 from idle_md.data import Store
+from idle_md.deploy import load
+from idle_md.nn import load_checkpoint
+from idle_md.train.methods import adapt
+
+SETTINGS: dict[str, Any] = {
+    "molecules": ["O water"],
+    "level": "gfn1",
+    "labels": [8],
+    "sample": {"frames": 40, "mix": {"modes": 1}},
+    "backbone": {"name": "painn", "features": 16, "cutoff": 4.0},
+    "picoseconds": 0.05,
+    "threads": 1,
+}
 
 
-def settings(out: Path, **changes) -> dict:
-    return {
-        "out": str(out),
-        "molecules": ["O water"],
-        "sample": {"frames": 14, "mix": {"modes": 1}},
-        "low": {"level": "gfn2"},
-        "high": {"level": "gfn1", "fidelity": "dear"},
-        "first": 6,
-        "per_round": 3,
-        "rounds": 2,
-        "train": {
-            "backbone": {"features": 16, "cutoff": 4.0},
-            "budget": {"steps": 20, "validate_every": 10},
-            "batch": {"size": 8},
-            "threads": 1,
-            "data": {"split": {"validation": 0.3}},
-        },
-        "jobs": 1,
-        **changes,
-    }
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "STEPS", {"base": 40, "student": 20})
+        for module in (steps, adapt):  # compiling takes longer than all the rest
+            patch.setattr(module, "has_compiler", lambda: False)
+        yield
 
 
-def write(path: Path, content: dict) -> Path:
-    path.write_text(yaml.safe_dump(content))
-    return path
+def run(out: Path, more: int | None = None) -> list[dict[str, Any]]:
+    given = None if more else CampaignSettings.model_validate(SETTINGS)
+    settings, folder = open_campaign(out, given, resume=False, more=more)
+    return Campaign(settings, folder, Console(quiet=True), jobs=1).run()
 
 
-def test_rounds_grow_and_are_not_repeated(tmp_path) -> None:
-    config = load_campaign(write(tmp_path / "c.yaml", settings(tmp_path / "run")))
-    console = Console(quiet=True)
-    one_round = config.model_copy(update={"rounds": 1})
-    assert len(grow(one_round, console)) == 1
-    before = (tmp_path / "run" / "round-0" / "metrics.json").stat().st_mtime_ns
-    done = grow(config, console)
-    assert (tmp_path / "run" / "round-0" / "metrics.json").stat().st_mtime_ns == before
-    assert [entry["geometries"] for entry in done] == [14, 28]
-    assert [entry["labels"] for entry in done] == [
-        {"gfn2": 14, "dear": 6},
-        {"gfn2": 28, "dear": 9},
-    ]
-    assert done == json.loads((tmp_path / "run" / "campaign.json").read_text())
-    assert 0 < done[0]["cpu_seconds"] < done[1]["cpu_seconds"]
-    store = Store.read(tmp_path / "run" / "store.h5")
-    assert set(np.unique(store.info["seed"])) == {0, 1}
-    spent = config.model_copy(update={"rounds": 5, "cpu_seconds": 1e-6})
-    assert len(grow(spent, console)) == 2
+def test_a_molecule_becomes_a_potential_and_a_better_one(tmp_path: Path) -> None:
+    out = tmp_path / "water"
+    [first] = run(out)
+    store = Store.read(out / "store.h5")
+    assert store.has_energy("gfn2").all()
+    assert first["labels"] == {"gfn2": 40, "gfn1": 8}
+    assert (store.has_energy("gfn1") & (store.role == "test")).sum() == 2
+    assert first["test"]["n_energies"] == 2
+    model = load(out / "model.pt").metadata
+    assert (model.fidelity, model.elements) == ("gfn1", [1, 8])
+    assert "OpenMM" in " ".join(first["engines"])
+    assert first["dynamics"]["picoseconds"] == 0.05
+    assert (out / "report.html").is_file()
+    assert len(list((out / "md.xyz").read_text().splitlines())) > 5
+    before = (out / "round-0" / "metrics.json").stat().st_mtime_ns
+    both = run(out, more=6)
+    assert (out / "round-0" / "metrics.json").stat().st_mtime_ns == before
+    assert both[0] == first
+    assert both[1]["labels"] == {"gfn2": 40, "gfn1": 14}
+    assert both == json.loads((out / "results.json").read_text())
+    again = Store.read(out / "store.h5").labels_of("gfn1").energy
+    kept = store.has_energy("gfn1")
+    np.testing.assert_array_equal(again[kept], store.labels_of("gfn1").energy[kept])
+
+
+def test_plan_is_measured() -> None:
+    settings = CampaignSettings.model_validate({**SETTINGS, "molecules": ["O", "CCO ethanol"]})
+    plan = measured(settings, settings.read_molecules())
+    assert 0 < plan.seconds["gfn2"] < 5
+    assert plan.minutes > 0
+    text = "\n".join(plan.lines())
+    assert "2 molecules: O, ethanol" in text
+    assert "8 of them labelled at gfn1, energies and forces" in text
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_model(tmp_path: Path) -> None:
+    """Seven kills at random moments; the last run is left alone."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(whole)
+    open_campaign(killed, CampaignSettings.model_validate(SETTINGS), resume=False, more=None)
+    code = (
+        "import sys; from pathlib import Path; from rich.console import Console;"
+        "from idle_md.campaign import Campaign, open_campaign, run;"
+        "from idle_md.train.methods import adapt;"
+        "run.STEPS = {'base': 40, 'student': 20};"
+        "run.has_compiler = adapt.has_compiler = lambda: False;"
+        "opened = open_campaign(Path(sys.argv[1]), None, True, None);"
+        "Campaign(*opened, Console(quiet=True), jobs=1).run()"
+    )
+    command = [sys.executable, "-c", code, str(killed)]
+    rng = np.random.default_rng(0)
+    for _ in range(7):
+        process = subprocess.Popen(command)
+        time.sleep(float(rng.uniform(4, 20)))
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True)
+    found, expected = (load_checkpoint(out / "round-0" / "best.ckpt")[0] for out in (killed, whole))
+    for name, value in expected.state_dict().items():
+        assert torch.allclose(found.state_dict()[name], value, rtol=1e-6, atol=1e-9), name
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("begin", "message"),
     [
-        ({"frist": 3}, "frist"),
-        ({"sample": {"framse": 3}}, r"key 'sample\.framse'; did you mean 'frames'"),
-        ({"train": {"target": "x"}}, r"train\.target is set by the campaign"),
-        ({"train": {"budget": {"stpes": 3}}}, "did you mean"),
-        ({"sample": {"mix": {"mf": 1}}}, "give one of md, modes, torsions"),
+        (lambda out: open_campaign(out, None, True, None), "there is no campaign in .*: give mol"),
+        (lambda out: started(out, None), "say --resume or --more"),
+        (lambda out: started(out, CampaignSettings.model_validate(SETTINGS)), "already holds a"),
     ],
 )
-def test_wrong_settings(tmp_path, changes, message) -> None:
-    path = write(tmp_path / "c.yaml", settings(tmp_path / "run", **changes))
+def test_misuse(tmp_path: Path, begin: Callable[[Path], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        load_campaign(path)
+        begin(tmp_path / "run")
+    assert not (tmp_path / "run" / "store.h5").exists()
 
 
-def test_missing_configuration(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="no configuration at"):
-        load_campaign(tmp_path / "none.yaml")
+def started(out: Path, given: CampaignSettings | None) -> CampaignFolder:
+    open_campaign(out, CampaignSettings.model_validate(SETTINGS), False, None)
+    return open_campaign(out, given, False, None)[1]
 
 
-def test_example_is_valid() -> None:
-    assert load_campaign(Path(__file__).parents[1] / "examples" / "grow.yaml").rounds == 3
+def test_a_level_that_cannot_do_the_molecule_is_told_before_anything_is_done() -> None:
+    settings = CampaignSettings.model_validate({**SETTINGS, "molecules": ["[OH] radical"]})
+    with pytest.raises(ValueError, match=r"radical cannot be calculated at gfn2: odd number"):
+        measured(settings, settings.read_molecules())

@@ -13,7 +13,7 @@ from idle_md.cli import main as cli
 VERBS = (
     "sample",
     "label",
-    "grow",
+    "potential",
     "train",
     "adapt",
     "evaluate",

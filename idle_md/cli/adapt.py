@@ -31,7 +31,8 @@ def adapt(
     from idle_md.train import train as run
 
     console = make_console()
-    config = adapt_config(checkpoint, store, fidelity, out, base, labels, seed, minutes)
+    student = None if minutes is None else {"budget": {"minutes": minutes}}
+    config = adapt_config(checkpoint, store, fidelity, out, base, labels, seed, student)
     run(config, console=console)
     console.print(f"Errors on test data are in {RunFolder(out).metrics_file}; next:")
     console.print(f"  idle-md export {RunFolder(out).best_checkpoint} -o model.pt", highlight=False)

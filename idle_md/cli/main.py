@@ -13,10 +13,10 @@ from idle_md.cli.check import check
 from idle_md.cli.doctor import doctor
 from idle_md.cli.evaluate import evaluate
 from idle_md.cli.export import export
-from idle_md.cli.grow import grow
 from idle_md.cli.info import info
 from idle_md.cli.label import label
 from idle_md.cli.md import md
+from idle_md.cli.potential import potential
 from idle_md.cli.quickstart import quickstart
 from idle_md.cli.report import report
 from idle_md.cli.sample import sample
@@ -34,7 +34,7 @@ HAND_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 """For a verb that reads its options itself."""
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
-for verb in (sample, label, grow, train, adapt, evaluate, report, export, info, check):
+for verb in (potential, sample, label, train, adapt, evaluate, report, export, info, check):
     app.command()(verb)
 app.command(add_help_option=False, context_settings=HAND_ON)(md)
 for later_verb in (quickstart, build_plugins, doctor):

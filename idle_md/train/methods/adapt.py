@@ -1,7 +1,8 @@
 """``adapt``: a new fidelity for a trained model, in closed form, learned by the whole network."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -108,7 +109,7 @@ def adapt_config(
     base: str | None = None,
     labels: int | None = None,
     seed: int = 0,
-    minutes: float | None = None,
+    student: Mapping[str, Any] | None = None,
 ) -> TrainConfig:
     """Return the configuration of an adaptation of a checkpoint to a data set.
 
@@ -126,8 +127,8 @@ def adapt_config(
         How many to draw, evenly over the groups; all that may be trained on by default.
     seed
         Of that draw.
-    minutes
-        That the student is trained for; a number of steps by default.
+    student
+        Settings of the student's training that are not the defaults.
     """
     potential, about = load_checkpoint(checkpoint)
     base = base or str(about["target"])
@@ -150,7 +151,7 @@ def adapt_config(
                 "name": "adapt",
                 "source": base,
                 "checkpoint": str(checkpoint),
-                "student": {} if minutes is None else {"budget": {"minutes": minutes}},
+                "student": dict(student or {}),
             },
             "backbone": potential.backbone.config.model_dump(),
             "compile": potential.backbone.config.compiles and has_compiler(),

@@ -438,7 +438,8 @@ def test_adapt_config_of_the_command(small_store: Path, pretrained: Path, tmp_pa
     config = adapt_config(pretrained, str(small_store), "wb97x", tmp_path / "new", labels=16)
     assert config.labels == BOTH
     assert config.data.split.validation == 0.3  # that of the checkpoint's training
-    short = adapt_config(pretrained, str(small_store), "wb97x", tmp_path / "new", minutes=0.5)
+    student = {"budget": {"minutes": 0.5}}
+    short = adapt_config(pretrained, str(small_store), "wb97x", tmp_path / "new", student=student)
     assert short.method.student.budget.minutes == 0.5
     assert short.method.student.budget.steps is None
     store = Store.read(small_store)

@@ -1,0 +1,95 @@
+"""What a campaign will do and cost, measured before it begins."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ase import Atoms
+
+from idle_md.campaign.settings import CampaignSettings
+from idle_md.label.calculation import calculate
+from idle_md.label.levels import find_level
+from idle_md.label.programs.base import LabelError
+from idle_md.label.sampling import Molecule
+from idle_md.label.sampling.conformers import embed, with_hydrogens
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes
+    ----------
+    settings
+        Of the campaign.
+    molecules
+        Its molecules.
+    seconds
+        CPU time of a label of the largest molecule by level, measured on one geometry.
+    forces
+        Whether the expensive level gives forces.
+    """
+
+    settings: CampaignSettings
+    molecules: Sequence[Molecule]
+    seconds: dict[str, float]
+    forces: bool
+
+    @property
+    def minutes(self) -> float:
+        """Estimate of the time of all labels on all cores."""
+        settings, cores = self.settings, os.cpu_count() or 1
+        geometries = len(self.molecules) * settings.sample.frames
+        steps = settings.sample.interval_fs / settings.sample.timestep_fs
+        cheap = geometries * (1 + steps * settings.sample.mix.get("md", 0.0))
+        labels = (
+            cheap * self.seconds[settings.low] + settings.labels[-1] * self.seconds[settings.level]
+        )
+        return labels / cores / 60
+
+    def lines(self) -> list[str]:
+        """Return what a person reads."""
+        settings, names = self.settings, ", ".join(each.name for each in self.molecules)
+        training = "some 10" if settings.minutes is None else f"{settings.minutes:g}"
+        kinds = "energies and forces" if self.forces else "energies, for it has no forces"
+        return [
+            f"{len(self.molecules)} molecules: {names}" if len(self.molecules) > 1 else names,
+            f"{settings.sample.frames:,} geometries of each, labelled at {settings.low} "
+            f"({self.seconds[settings.low]:.2g} CPU s each)",
+            f"{settings.labels[-1]} of them labelled at {settings.level}, {kinds}: "
+            f"{self.seconds[settings.level]:.2g} CPU s each for the largest, measured",
+            f"about {self.minutes:.0f} min of labels on {os.cpu_count()} cores, and "
+            f"{training} of training",
+        ]
+
+
+def measured(settings: CampaignSettings, molecules: Sequence[Molecule]) -> Plan:
+    """Return the plan of a campaign; its largest molecule is calculated once at both levels.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be calculated at one of them.
+    """
+    starts = {each.name: (_start(each, settings.seed), each.charge) for each in molecules}
+    name = max(starts, key=lambda each: len(starts[each][0]))
+    atoms, charge = starts[name]
+    seconds = {}
+    for level in (settings.low, settings.level):
+        program = find_level(level)
+        begun = time.process_time()
+        try:
+            found = calculate(program, atoms, charge)
+        except LabelError as error:
+            raise ValueError(f"{name} cannot be calculated at {level}: {error}") from error
+        seconds[level] = time.process_time() - begun
+    return Plan(settings, molecules, seconds, found.forces is not None)
+
+
+def _start(molecule: Molecule, seed: int) -> Atoms:
+    return (
+        molecule.starts[0]
+        if molecule.starts
+        else embed(with_hydrogens(molecule.smiles), 1, seed)[0]
+    )

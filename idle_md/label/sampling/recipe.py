@@ -82,8 +82,9 @@ def _starts(molecule: Molecule, config: SampleConfig, rng: np.random.Generator) 
     else:
         seed = int(rng.integers(1 << 31))
         starts = embed(with_hydrogens(molecule.smiles), config.conformers, seed)
+    calculator = LevelCalculator(find_level(config.level), molecule.charge)
     for atoms in starts:
-        atoms.calc = LevelCalculator(find_level(config.level), molecule.charge)
+        atoms.calc = calculator.keeping_bonds(atoms)
         LBFGS(atoms, logfile=os.devnull).run(fmax=FORCE, steps=STEPS)
         atoms.calc = None
     return starts

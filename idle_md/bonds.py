@@ -106,7 +106,10 @@ def closest_pair(atoms: ase.Atoms) -> tuple[int, int, float]:
     """
     if len(atoms) == 1:
         return 0, 0, float("inf")
-    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+    if atoms.pbc.any():
+        distances = atoms.get_all_distances(mic=True)
+    else:
+        distances = np.linalg.norm(atoms.positions[:, None] - atoms.positions, axis=2)
     np.fill_diagonal(distances, np.inf)
     first, second = np.unravel_index(int(distances.argmin()), distances.shape)
     return int(first), int(second), float(distances[first, second])

@@ -25,7 +25,7 @@ class Selection(str, Enum):
 def label(
     store: Annotated[Path, typer.Argument(help="Store (.h5) to label.")],
     level: Annotated[
-        str, typer.Option(help="gfn1, gfn2, pm6, pm7, or METHOD/BASIS such as wb97x/6-31g*.")
+        str, typer.Option(help="gfn1, gfn2, gfnff, pm6, pm7, or METHOD/BASIS such as wb97x/6-31g*.")
     ],
     fidelity: Annotated[
         str | None, typer.Option(help="Name of the labels; default: the level's, simplified.")

@@ -20,11 +20,16 @@ def sample(
     ),
     frames: Annotated[int, typer.Option(min=1, help="Geometries of each molecule.")] = 100,
     mix: Annotated[
-        str, typer.Option(help="Shares of dynamics, normal modes and torsion scans.")
+        str, typer.Option(help="Shares of dynamics, normal modes, torsion scans, stretches.")
     ] = "md=0.5,modes=0.4,torsions=0.1",
     dimers: Annotated[
         int, typer.Option(min=0, help="Pairs with the next molecule, for each molecule.")
     ] = 0,
+    transfers: Annotated[
+        int, typer.Option(min=0, help="Of such pairs with a proton between the two.")
+    ] = 0,
+    clusters: Annotated[int, typer.Option(min=0, help="Of each molecule with water.")] = 0,
+    waters: Annotated[int, typer.Option(min=1, help="In a cluster, at most.")] = 3,
     temperature: Annotated[
         list[float] | None, typer.Option(help="In kelvin, repeatable; default: 300, 600, 1000.")
     ] = None,
@@ -44,7 +49,7 @@ def sample(
         str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.")
     ] = None,
 ) -> None:
-    """Make geometries of molecules: conformers, dynamics, normal modes, torsion scans, dimers."""
+    """Make geometries of molecules: dynamics, normal modes, torsions, stretches, clusters."""
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
     from idle_md.label.sampling import SampleConfig, from_file, from_smiles
@@ -59,6 +64,9 @@ def sample(
         frames=frames,
         mix=_shares(mix),
         dimers=dimers,
+        transfers=transfers,
+        clusters=clusters,
+        waters=waters,
         temperatures=temperature or [300.0, 600.0, 1000.0],
         conformers=conformers,
         level=level,

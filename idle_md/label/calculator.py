@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from idle_md.label.calculation import calculate
 from idle_md.label.levels import TBLITE
-from idle_md.label.programs.base import Level
+from idle_md.label.programs.base import BondedLevel, Level
 
 
 class LevelCalculator(Calculator):
@@ -19,6 +20,29 @@ class LevelCalculator(Calculator):
     def __init__(self, level: Level, charge: int = 0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._level, self._charge = level, charge
+
+    def keeping_bonds(self, atoms: Atoms) -> "LevelCalculator":
+        """Return a calculator with the bonds of a geometry; itself at levels that have no bonds."""
+        if not isinstance(self._level, BondedLevel):
+            return self
+        return LevelCalculator(self._level.keeping_bonds(atoms, self._charge), self._charge)
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Return what has changed since the last calculation: everything or nothing.
+
+        ASE's own comparison takes longer than a force field takes for twenty atoms.
+        """
+        known: Any = self.atoms
+        same = known is not None and all(
+            np.array_equal(mine, other)
+            for mine, other in (
+                (known.positions, atoms.positions),
+                (known.numbers, atoms.numbers),
+                (known.cell.array, atoms.cell.array),
+                (known.pbc, atoms.pbc),
+            )
+        )
+        return [] if same else list(all_changes)
 
     def calculate(
         self,

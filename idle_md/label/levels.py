@@ -11,8 +11,15 @@ GROUP = "idle_md.levels"
 TBLITE = {"gfn1": "GFN1-xTB", "gfn2": "GFN2-xTB"}
 """The methods of tblite by the names of their levels."""
 MOPAC = ("pm6", "pm7")
-NAMED = (*TBLITE, *MOPAC)
-PACKAGES = {"tblite": "tblite", "mopac": "mopactools", "pyscf": "pyscf"}
+FOCAL_POINT = "fp-ccsd(t)/cc-pvtz"
+NAMED = (*TBLITE, "gfnff", *MOPAC, FOCAL_POINT)
+PACKAGES = {
+    "tblite": "tblite",
+    "gfnff": "gfnff",
+    "mopac": "mopactools",
+    "pyscf": "pyscf",
+    "focal_point": "pyscf",
+}
 
 
 def find_level(name: str) -> Level:
@@ -21,8 +28,9 @@ def find_level(name: str) -> Level:
     Parameters
     ----------
     name
-        ``gfn1``, ``gfn2`` (tblite), ``pm6``, ``pm7`` (MOPAC), ``METHOD/BASIS`` (PySCF: hf, mp2,
-        ccsd, ccsd(t) or any functional, such as ``wb97x/6-31g*``), or the name of an entry point
+        ``gfn1``, ``gfn2`` (tblite), ``gfnff``, ``pm6``, ``pm7`` (MOPAC), ``METHOD/BASIS`` (PySCF:
+        hf, mp2, ccsd, ccsd(t) or any functional, such as ``wb97x/6-31g*``),
+        ``fp-ccsd(t)/cc-pvtz`` (composed of calculations by PySCF), or the name of an entry point
         in the group ``idle_md.levels``.
 
     Raises
@@ -39,9 +47,13 @@ def find_level(name: str) -> Level:
     lower = name.lower()
     if lower in TBLITE:
         return _made("tblite", "Tblite", name, TBLITE[lower])
+    if lower == "gfnff":
+        return _made("gfnff", "GFNFF", name, "GFN-FF")
     if lower in MOPAC:
         return _made("mopac", "Mopac", name, lower)
-    if re.fullmatch(r"[^/\s]+/\S+", name):
+    if lower == FOCAL_POINT:
+        return _made("focal_point", "FocalPoint", name, lower)
+    if re.fullmatch(r"(?!fp-)[^/\s]+/\S+", lower):
         return _made("pyscf", "PySCF", name, name)
     raise ValueError(_unknown(name))
 

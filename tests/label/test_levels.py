@@ -19,7 +19,7 @@ from idle_md.label.levels import fidelity_name, find_level
 from idle_md.label.programs import pyscf as adapter
 from idle_md.label.programs.base import LabelError
 
-WITH_FORCES = ["gfn1", "gfn2", "pm6", "pm7", "hf/6-31g*", "wb97x/6-31g*", "mp2/6-31g*"]
+WITH_FORCES = ["gfn1", "gfn2", "gfnff", "pm6", "pm7", "hf/6-31g*", "wb97x/6-31g*", "mp2/6-31g*"]
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +176,9 @@ def test_isolated_atoms_bind(name) -> None:
         ("gfn2", ase.Atoms("H2", [[0, 0, 0], [0, 0, 0.4]]), 0, "0 and 1 are 0.40 angstrom apart"),
         ("gfn2", ase.Atoms("H2", [[0, 0, 0], [0, 0, np.nan]]), 0, "not a finite number"),
         ("gfn2", ase.Atoms("Th2", [[0, 0, 0], [0, 0, 3]]), 0, "No support for elements"),
+        ("gfnff", ase.Atoms("Rf2", [[0, 0, 0], [0, 0, 3]]), 0, "no parameters for Z=\\[104\\]"),
+        ("gfnff", ase.Atoms("XH2", [[0, 0, 0], [0, 0, 3], [0, 3, 0]]), 0, "for Z=\\[0\\]"),
+        ("gfnff", ase.build.bulk("C"), 0, "periodic geometries"),
         ("pm6", ase.Atoms("Th2", [[0, 0, 0], [0, 0, 3]]), 0, "no parameters for Z=\\[90\\]"),
         ("hf/6-31g*", ase.Atoms("Rn", [[0, 0, 0]]), 0, "[Bb]asis"),
     ],
@@ -201,6 +204,7 @@ def test_scf_that_does_not_converge(water, monkeypatch) -> None:
     [
         ("gnf2", "did you mean 'gfn2'"),
         ("wb97x", "METHOD/BASIS such as"),
+        ("fp-ccsd(t)/cc-pvqz", r"did you mean 'fp-ccsd\(t\)/cc-pvtz'"),
         ("wb98q/6-31g*", "no density functional"),
         ("hf/6-31z", "no basis set"),
     ],

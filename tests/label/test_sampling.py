@@ -179,7 +179,7 @@ def test_bad_files(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mix": {"mf": 1}}, "'mf' is unknown; give one of md, modes, torsions"),
+        ({"mix": {"mf": 1}}, "'mf' is unknown; give one of md, modes, torsions, stretches"),
         ({"mix": {"md": 0}}, "a share above 0"),
         ({"frames": 5, "test": 5}, "less than frames"),
     ],

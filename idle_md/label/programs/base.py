@@ -1,7 +1,7 @@
 """What a level of theory must be able to do to label geometries."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -55,5 +55,24 @@ class Level(Protocol):
         ------
         LabelError
             If the calculation did not converge or the level cannot do it.
+        """
+        ...
+
+
+@runtime_checkable
+class BondedLevel(Level, Protocol):
+    """A level whose energy is also a function of bonds: a force field.
+
+    ``calculate`` finds the bonds in every geometry anew, as labels need it. Whatever moves atoms
+    step by step, dynamics and relaxation, keeps those of its start.
+    """
+
+    def keeping_bonds(self, atoms: Atoms, charge: int) -> Level:
+        """Return the level with the bonds of a geometry, for other geometries of the same atoms.
+
+        Raises
+        ------
+        LabelError
+            If the level cannot do the geometry.
         """
         ...

@@ -48,52 +48,77 @@ class PySCF:
 
     def calculate(self, atoms: Atoms, charge: int, unpaired: int) -> Result:
         """Calculate energy and, but for coupled cluster, forces; see :class:`Level`."""
-        if atoms.pbc.any():
-            raise LabelError("periodic geometries are not calculated with PySCF")
-        lib.num_threads(1)
-        field = self._converged(self._molecule(atoms, charge, unpaired))
+        molecule = make_molecule(atoms, self._basis, charge, unpaired)
+        if self._kind == "functional":
+            field = converged(dft.KS(molecule, xc=self._method).density_fit())
+        else:
+            field = converged(scf.HF(molecule))
         if self._kind != "correlated":
             return Result(field.e_tot * HARTREE, self._forces(field.nuc_grad_method()))
         if self._method == "mp2":
             perturbed = mp.MP2(field).set_frozen()
             perturbed.kernel()
             return Result(perturbed.e_tot * HARTREE, self._forces(perturbed.nuc_grad_method()))
-        return Result(self._coupled_cluster(field) * HARTREE)
-
-    def _molecule(self, atoms: Atoms, charge: int, unpaired: int) -> Any:
-        geometry = list(zip(atoms.get_chemical_symbols(), atoms.positions.tolist(), strict=True))
-        try:
-            return gto.M(atom=geometry, basis=self._basis, charge=charge, spin=unpaired, verbose=0)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise LabelError(f"{type(error).__name__}: {error}") from error
-
-    def _converged(self, molecule: Any) -> Any:
-        if self._kind == "functional":
-            field = dft.KS(molecule, xc=self._method).density_fit()
-        else:
-            field = scf.HF(molecule)
-        field.conv_tol, field.conv_tol_grad = ENERGY_TOLERANCE, GRADIENT_TOLERANCE
-        field.kernel()
-        if not field.converged and molecule.spin:  # degenerate states, as of atoms, go in circles
-            second_order = field.newton()
-            second_order.kernel(field.mo_coeff, field.mo_occ)
-            field = second_order.undo_newton()
-        if not field.converged:
-            raise LabelError(f"SCF did not converge in {field.max_cycle} cycles")
-        return field
+        cluster = converged_cluster(field)
+        triples = cluster.ccsd_t() if self._method == "ccsd(t)" else 0.0
+        return Result(float(cluster.e_tot + triples) * HARTREE)
 
     def _forces(self, gradient: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         if self._kind == "functional":
             gradient.grid_response = True
         return -np.asarray(gradient.kernel()) * HARTREE / Bohr
 
-    def _coupled_cluster(self, field: Any) -> float:
-        cluster = cc.CCSD(field).set_frozen()
-        cluster.kernel()
-        if not cluster.converged:
-            raise LabelError(f"CCSD did not converge in {cluster.max_cycle} cycles")
-        triples = cluster.ccsd_t() if self._method == "ccsd(t)" else 0.0
-        return float(cluster.e_tot + triples)
+
+def make_molecule(atoms: Atoms, basis: str, charge: int, unpaired: int) -> Any:
+    """Return PySCF's molecule, in one thread.
+
+    Raises
+    ------
+    LabelError
+        If the geometry is periodic or the basis does not know an element.
+    """
+    if atoms.pbc.any():
+        raise LabelError("periodic geometries are not calculated with PySCF")
+    lib.num_threads(1)
+    geometry = list(zip(atoms.get_chemical_symbols(), atoms.positions.tolist(), strict=True))
+    try:
+        return gto.M(atom=geometry, basis=basis, charge=charge, spin=unpaired, verbose=0)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise LabelError(f"{type(error).__name__}: {error}") from error
+
+
+def converged(field: Any) -> Any:
+    """Return a mean field of PySCF with its orbitals.
+
+    Raises
+    ------
+    LabelError
+        If it does not converge.
+    """
+    field.conv_tol, field.conv_tol_grad = ENERGY_TOLERANCE, GRADIENT_TOLERANCE
+    field.kernel()
+    if not field.converged and field.mol.spin:  # degenerate states, as of atoms, go in circles
+        second_order = field.newton()
+        second_order.kernel(field.mo_coeff, field.mo_occ)
+        field = second_order.undo_newton()
+    if not field.converged:
+        raise LabelError(f"SCF did not converge in {field.max_cycle} cycles")
+    return field
+
+
+def converged_cluster(field: Any) -> Any:
+    """Return coupled cluster with singles and doubles, frozen core, on a converged field.
+
+    Raises
+    ------
+    LabelError
+        If it does not converge.
+    """
+    cluster = cc.CCSD(field).set_frozen()
+    cluster.kernel()
+    if not cluster.converged:
+        raise LabelError(f"CCSD did not converge in {cluster.max_cycle} cycles")
+    return cluster
 
 
 def _check_functional(name: str) -> None:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from idle_md.configuration import Count, Positive, Section, Weight
 
-METHODS = ("md", "modes", "torsions")
+METHODS = ("md", "modes", "torsions", "stretches")
 
 
 class SampleConfig(Section):
@@ -15,10 +15,16 @@ class SampleConfig(Section):
     frames: Count = 100
     """Geometries of each molecule."""
     mix: dict[str, Weight] = Field(default={"md": 0.5, "modes": 0.4, "torsions": 0.1})
-    """Share of molecular dynamics, normal modes and torsion scans; what a molecule has no
-    torsions for goes to the others."""
+    """Share of molecular dynamics, normal modes, torsion scans and stretched bonds; what a
+    molecule has no such bonds for goes to the others."""
     dimers: Annotated[int, Field(ge=0)] = 0
     """Pairs with a molecule of the list, for each molecule."""
+    transfers: Annotated[int, Field(ge=0)] = 0
+    """Of such pairs with a proton between the two, where one can give it and one take it."""
+    clusters: Annotated[int, Field(ge=0)] = 0
+    """Clusters of each molecule with water."""
+    waters: Count = 3
+    """In a cluster, at most; there are as many clusters of every number."""
     temperatures: list[Positive] = Field(default=[300.0, 600.0, 1000.0])
     """Of dynamics and normal modes, in kelvin."""
     conformers: Count = 4

@@ -49,6 +49,7 @@ def _trajectory(
 ) -> Iterator[Atoms]:
     interval = max(1, round(interval_fs / timestep_fs))
     whole, broken = fragments(start), True
+    calculator = calculator.keeping_bonds(start)
     for frame in count():
         if broken:
             atoms = start.copy()

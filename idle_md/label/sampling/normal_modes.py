@@ -68,6 +68,7 @@ def thermal_modes(atoms: Atoms, calculator: LevelCalculator) -> Modes:
 
 def _hessian(atoms: Atoms, calculator: LevelCalculator) -> Modes:
     rows = []
+    calculator = calculator.keeping_bonds(atoms)
     for coordinate in range(3 * len(atoms)):
         forces = []
         for step in (STEP, -STEP):

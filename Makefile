@@ -20,6 +20,7 @@ STAMP := idle_md.installed
 ONCE := tests/label tests/data/importers tests/quickstart tests/report tests/test_cli.py tests/test_readme.py \
 	tests/test_memory.py tests/test_campaign.py tests/train/test_distributed.py \
 	tests/train/test_diagnosis.py tests/train/test_ensemble.py tests/train/test_weight.py \
+	tests/train/closed_form/test_adapt.py \
 	tests/engines/openmm/test_backends.py tests/plugins/cuda
 LONG := tests/label tests/quickstart tests/report tests/kept tests/plugins tests/native tests/engines/lammps \
 	tests/engines/openmm tests/engines/parity tests/engines/test_invariants.py \

@@ -45,7 +45,7 @@ part step 160 "$python" benchmarks/gpu/step.py "$model" --device "$device" ${siz
 if [[ $device == cuda ]]; then
   part openmm 120 "$python" benchmarks/gpu/openmm_cuda.py "$model" --molecules 1 --molecules 111 --seconds 5 --json "$out/openmm.json"
 fi
-part train 90 "$python" benchmarks/gpu/train.py --seconds "$seconds" --json "$out/train.json"
+part train 120 "$python" benchmarks/gpu/train.py --device "$device" --seconds "$seconds" --json "$out/train.json"
 
 echo "== results in $out${failed[0]:+; not done: ${failed[*]}}"
 [[ ${#failed[@]} == 0 ]]

@@ -24,17 +24,18 @@ class EngineStep:
         periodic = bool(atoms.pbc.all())
         attachment = Attachment(atoms.numbers.tolist(), list(range(len(atoms))), periodic)
         self.module = attachment.script(model)
-        place = {"device": model.device, "dtype": torch.float64}
-        self.positions = torch.as_tensor(atoms.positions / NM, **place)
-        self.box = torch.as_tensor(atoms.cell.array / NM, **place) if periodic else None
+        self.positions = torch.from_numpy(atoms.positions / NM).to(model.device)
+        box = torch.from_numpy(atoms.cell.array / NM).to(model.device)
+        self.box = box if periodic else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.result: tuple[Tensor, Tensor] | None = None
 
     def run(self) -> tuple[Tensor, Tensor]:
         """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm."""
-        if self.graph is None:
+        if self.graph is None or self.result is None:
             with torch.no_grad():
-                return self.module(self.positions, self.box)
+                energy, forces = self.module(self.positions, self.box)
+            return energy, forces
         self.graph.replay()
         return self.result
 

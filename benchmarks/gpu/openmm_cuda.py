@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import ase
 import numpy as np
@@ -23,13 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from idle_md.deploy import load
+from idle_md.engines.edges.choice import Neighbors
 from idle_md.engines.openmm import create_force
-from idle_md.engines.openmm.benchmark import BACKENDS, bench_openmm, ethanol
+from idle_md.engines.openmm.benchmark import bench_openmm, ethanol
+from idle_md.engines.openmm.engine import BACKENDS
 from idle_md.files import replacing
 from idle_md.tolerances import RELATIVE, SMALLEST_FORCE
 from idle_md.units import KJ_PER_MOL, NM
 
-NEIGHBORS = ("vesin", "torch", "nnpops")
+NEIGHBORS: tuple[Neighbors, ...] = ("vesin", "torch", "nnpops")
 
 
 def main(
@@ -60,7 +62,7 @@ def main(
         )
         steps = {(t.way["backend"], t.way["neighbors"]): t for t in report.timings}
         for backend, search in product(BACKENDS, NEIGHBORS):
-            row = {"atoms": len(atoms), "backend": backend, "neighbors": search}
+            row: dict[str, Any] = {"atoms": len(atoms), "backend": backend, "neighbors": search}
             row |= asdict(steps[backend, search])
             if row["step_ms"] is not None:
                 row |= compare(model, atoms, backend, search)

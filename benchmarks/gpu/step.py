@@ -108,7 +108,11 @@ def trajectory(atoms: ase.Atoms, device: str) -> Sequence[torch.Tensor]:
 
 def milliseconds(step: EngineStep, moves: Sequence[torch.Tensor], device: str) -> float:
     """Return the time of a step, the mean over a trajectory."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
     wait()
     begin = time.perf_counter()
     for frame in moves:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from idle_md.engines.benchmark import Report
 
+DEVICE = "Where the model runs: cpu, cuda, or cuda:1 of several GPUs."
 app = typer.Typer(help="Measure how fast a model runs.", no_args_is_help=True)
 
 
@@ -40,7 +41,7 @@ def openmm(
     timestep: Annotated[float, typer.Option(help="Timestep in fs.")] = 0.5,
     seconds: Annotated[float, typer.Option(help="For each structure.")] = 60.0,
     threads: Annotated[int, typer.Option(min=1, help="Of torch and OpenMM.")] = 1,
-    device: Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help=DEVICE)] = "cpu",
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Time dynamics in OpenMM by platform, backend, kernels and neighbour list."""
@@ -91,6 +92,7 @@ def lammps(
     timestep: Annotated[float, typer.Option(help="Timestep in fs.")] = 0.5,
     steps: Annotated[int, typer.Option(min=1, help="Of a sample; best a multiple of 20.")] = 40,
     rounds: Annotated[int, typer.Option(min=1, help="Samples, of which the median counts.")] = 3,
+    device: Annotated[str, typer.Option(help=DEVICE)] = "cpu",
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Time dynamics in LAMMPS by atoms, ranks and mode."""
@@ -114,9 +116,10 @@ def lammps(
             timestep_fs=timestep,
             steps=steps,
             rounds=rounds,
+            device=device,
             **chosen,
         )
-        make_console().print(_lammps_table(report, f"{model}, {timestep:g} fs"))
+        make_console().print(_lammps_table(report, f"{model} on {device}, {timestep:g} fs"))
         reports.append(report)
     _write(reports, output)
 

@@ -20,6 +20,9 @@ def check(
     ranks: Annotated[
         list[int] | None, typer.Option(min=1, help="Of LAMMPS; repeatable; default: 1.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where engines run the model: cpu, cuda, or cuda:1 of several GPUs.")
+    ] = "cpu",
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Compare a model's numbers in every engine that is installed; exit code 1 if they differ."""
@@ -30,7 +33,7 @@ def check(
     from idle_md.terminal import make_console
 
     systems = {str(path): read_structure(path) for path in structures or ()}
-    found = check_engines(model, systems or None, sorted(set(ranks or [1])))
+    found = check_engines(model, systems or None, sorted(set(ranks or [1])), device=device)
     console = make_console()
     title = (
         f"{model} on {len(found.structures)} structures: largest differences from {REFERENCE.name}"

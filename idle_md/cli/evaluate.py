@@ -9,6 +9,9 @@ import typer
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Checkpoint (.ckpt) or exported model (.pt).")],
     data: Annotated[str, typer.Argument(help="Shipped data set, .h5 store or .extxyz file.")],
+    device: Annotated[
+        str, typer.Option(help="Where the model runs: cpu, cuda, or cuda:1 of several GPUs.")
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the errors of a model on labelled geometries, by role and fidelity."""
@@ -21,7 +24,7 @@ def evaluate(
     from idle_md.terminal import make_console
     from idle_md.train.errors import errors_of_file
 
-    errors = errors_of_file(model, data)
+    errors = errors_of_file(model, data, device)
     if as_json:
         typer.echo(json.dumps(errors, indent=2))
         return

@@ -1,5 +1,6 @@
 """Batches of geometries with their neighbour lists and labels."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -126,14 +127,28 @@ class GeometryTensors:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are, and those of batches will be."""
+        return self.species.device
+
+    def to(self, device: torch.device) -> "GeometryTensors":
+        """The same geometries on a device; labels that are hidden later are hidden in one alone."""
+        moved = copy.copy(self)
+        for name in ("species", "positions", "offsets", "energies", "forces"):
+            setattr(moved, name, getattr(self, name).to(device))
+        moved._kept = None if self._kept is None else self._kept.to(device)
+        return moved
+
     def labels(self, indices: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
         """Return energies (B, n_fidelities) and forces (N, n_fidelities, 3) of geometries (B,)."""
-        index = torch.as_tensor(indices, dtype=torch.int64)
+        index = torch.as_tensor(indices, dtype=torch.int64, device=self.device)
         return self.energies[index], self.forces[self.atoms(index)]
 
     def atoms(self, indices: Tensor | ArrayLike) -> Tensor:
         """Return which atoms (N,) geometries (B,) own, one geometry after the other."""
-        return _members(self.offsets, torch.as_tensor(indices, dtype=torch.int64))[0]
+        index = torch.as_tensor(indices, dtype=torch.int64, device=self.device)
+        return _members(self.offsets, index)[0]
 
     def batch(self, indices: Tensor | ArrayLike) -> Batch:
         """Join geometries, in the order given, to one graph.
@@ -143,7 +158,7 @@ class GeometryTensors:
         indices
             Geometries, shape (B,).
         """
-        index = torch.as_tensor(indices, dtype=torch.int64)
+        index = torch.as_tensor(indices, dtype=torch.int64, device=self.device)
         atoms, n_atoms = _members(self.offsets, index)
         positions = self.positions[atoms]
         edge_index, shifts = self._edges(index, n_atoms)
@@ -152,7 +167,7 @@ class GeometryTensors:
             positions=positions,
             edge_index=edge_index,
             shifts=positions.new_zeros(edge_index.shape[1], 3) if shifts is None else shifts,
-            graph_index=torch.repeat_interleave(torch.arange(len(index)), n_atoms),
+            graph_index=torch.repeat_interleave(n_atoms),
             n_graphs=len(index),
             energies=self.energies[index],
             forces=self.forces[atoms],
@@ -162,8 +177,10 @@ class GeometryTensors:
         """Edges (2, E) of chosen geometries joined to one graph; shifts where any is not zero."""
         if self._kept is not None:
             return self._kept.joined(index, torch.cumsum(n_atoms, 0) - n_atoms)
-        edge_index, shifts = joint_edges(self._geometries.select(index.numpy()), self.cutoff)
-        return torch.from_numpy(edge_index), torch.from_numpy(shifts).to(self.positions.dtype)
+        edge_index, shifts = joint_edges(self._geometries.select(index.cpu().numpy()), self.cutoff)
+        return torch.from_numpy(edge_index).to(self.device), torch.from_numpy(shifts).to(
+            self.positions
+        )
 
 
 def _kept_edges(
@@ -198,6 +215,13 @@ class _KeptEdges:
         self._shifts = torch.cat(shifts) if shifts else None  # (E, 3)
         self._offsets = torch.from_numpy(np.cumsum(np.concatenate(counts)))  # (G + 1,)
 
+    def to(self, device: torch.device) -> "_KeptEdges":
+        """The same on a device."""
+        moved = copy.copy(self)
+        moved._pairs, moved._offsets = self._pairs.to(device), self._offsets.to(device)
+        moved._shifts = None if self._shifts is None else self._shifts.to(device)
+        return moved
+
     def joined(self, index: Tensor, first_atom: Tensor) -> tuple[Tensor, Tensor | None]:
         """Edges (2, E) of geometries whose atoms begin at ``first_atom`` (B,); their shifts."""
         edges, n_edges = _members(self._offsets, index)
@@ -221,4 +245,4 @@ def _members(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     counts = offsets[index + 1] - offsets[index]
     first = torch.cumsum(counts, 0) - counts
     rows = torch.repeat_interleave(offsets[index] - first, counts)
-    return rows + torch.arange(len(rows)), counts
+    return rows + torch.arange(len(rows), device=rows.device), counts

@@ -20,6 +20,7 @@ from idle_md.deploy.kernels import Kernels, native_core, why_portable
 from idle_md.deploy.metadata import FORMAT_VERSION, Metadata
 from idle_md.deploy.model import DeployedModel
 from idle_md.deploy.torchscript import from_bytes, script, to_bytes
+from idle_md.devices import find_device
 from idle_md.fidelity import LevelOfTheory
 from idle_md.files import replacing
 from idle_md.nn import Potential
@@ -123,7 +124,7 @@ def load(
         A file that :func:`save` wrote; or what this function returned before, which is handed back
         as it is.
     device
-        Where the model is to run.
+        Where the model is to run: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` of several GPUs.
     dtype
         Precision to run in; that of the file by default.
     kernels
@@ -135,8 +136,9 @@ def load(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, damaged, of another format version, or not a deployed model; or
-        if ``kernels="native"`` and there are none for it, or none built.
+        If the file is truncated, damaged, of another format version, or not a deployed model; if
+        ``kernels="native"`` and there are none for it, or none built; or if there is no such
+        device, see :func:`idle_md.devices.find_device`.
 
     Examples
     --------
@@ -150,16 +152,16 @@ def load(
     """
     if isinstance(model, DeployedModel):
         return model
-    path = Path(model)
+    path, where = Path(model), find_device(device)
     content = _content(path)
     metadata = _checked_metadata(content, path)
-    where, precision = torch.device(device), dtype or metadata.torch_dtype
+    precision = dtype or metadata.torch_dtype
     if metadata.closed_form and precision != torch.float64:
         raise ValueError(
             f"{path} is a closed form, which runs in double precision alone: leave out the "
             "precision, or export the model that learned it"
         )
-    core = from_bytes(content, device)
+    core = from_bytes(content, where)
     _cast(core, precision)
     if not _takes_native(path, metadata, where, kernels):
         return DeployedModel(core, metadata, where, precision, "portable")

@@ -48,8 +48,6 @@ def why_portable(metadata: Metadata, device: torch.device) -> str | None:
         return "there are none for a closed form"
     if metadata.backbone["name"] != "painn":
         return f"there are none for {metadata.backbone['name']}"
-    if device.type not in ("cpu", "cuda"):
-        return f"there are none for {device.type}"
     if metadata.backbone["features"] % 16:
         return "they need a multiple of 16 features"
     if device.type == "cuda":

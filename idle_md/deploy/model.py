@@ -16,7 +16,7 @@ from idle_md.elements import symbols
 from idle_md.neighbors import neighbor_list
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DeployedModel:
     """One fidelity of a trained potential, ready to run.
 
@@ -44,6 +44,16 @@ class DeployedModel:
         """Whether autograd gives the gradients: the backbone brought no pass of its own."""
         graph: Any = self.core.inlined_graph
         return bool(graph.findAllNodes("aten::grad", recurse=True))
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether CUDA graphs can record it: native operators on a GPU wait for nothing."""
+        return self.kernels == "native" and self.device.type == "cuda"
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What engines keep for the model from call to call, such as recorded steps."""
+        return {}
 
     def check_complete(self) -> None:
         """Check that the model gives a potential on its own.

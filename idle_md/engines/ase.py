@@ -1,11 +1,12 @@
 """Deployed models as ASE calculators."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ase
+import numpy as np
 import torch
 from ase.calculators import calculator
 from ase.calculators.calculator import PropertyNotImplementedError
@@ -13,8 +14,10 @@ from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import Kernels
+from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virial
 from idle_md.engines.edges.kept import neighbors_for
+from idle_md.engines.edges.room import with_room
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
 from idle_md.engines.results import LeftOut, Prediction, stress_of
 from idle_md.label.calculator import live_calculator
@@ -50,7 +53,8 @@ class Calculator(calculator.Calculator):
     ModuleNotFoundError
         If the model is an explicit difference and the program of its low level is not installed.
     ValueError
-        On calculation, if the model does not know an element; names elements and atoms. When
+        On calculation, if the model does not know an element; names elements and atoms; or if a
+        neighbour list on a GPU cannot be made (where it has no room, it gets more). When
         asked for the property ``energy_std`` or ``forces_std`` of a model that is no committee.
     PropertyNotImplementedError
         When asked for the stress of a structure that is not periodic in all directions, or for the
@@ -90,7 +94,10 @@ class Calculator(calculator.Calculator):
             self.low_level = live_calculator(self.model.metadata.delta_on)
         if self.model.metadata.members > 1:
             self.implemented_properties = [*self.implemented_properties, *SPREAD]
-        self.neighbors = neighbors_for(self.model)
+        self.neighbors: Any = neighbors_for(self.model)
+        self._step: Callable[..., tuple[Tensor, ...]] = self._tensors
+        if self.model.can_be_replayed:
+            self._step = Replayed(self._tensors, self.model.device)
 
     def get_property(
         self, name: str, atoms: ase.Atoms | None = None, allow_calculation: bool = True
@@ -126,25 +133,42 @@ class Calculator(calculator.Calculator):
         self.results["free_energy"] = self.results["energy"]
 
     def _model_results(self, structure: ase.Atoms) -> dict[str, Any]:
-        edge_index, vectors = self.neighbors.edges(structure)
         numbers = torch.as_tensor(structure.numbers, dtype=torch.int64, device=self.model.device)
-        energies, gradients = self._every_member(numbers, edge_index, vectors)
-        every = torch.stack([self.model.forces(g, edge_index, len(numbers)) for g in gradients])
-        totals, forces = energies.sum(0).cpu().numpy(), every.cpu().numpy()
-        results = {
-            "energy": float(totals.mean()),
-            "energies": energies.mean(1).cpu().numpy(),
-            "forces": forces.mean(0),
-        }
-        if structure.pbc.all():
-            virial = torch.stack([edge_virial(g, vectors) for g in gradients]).mean(0)
-            results["stress"] = stress_of(virial.cpu().numpy(), structure)
+        inputs = self.neighbors.inputs(structure)
+
+        def evaluate() -> tuple[Any, ...]:
+            found = self._step(numbers, bool(structure.pbc.all()), *inputs)
+            return tuple(each.cpu().numpy() for each in found)
+
+        if isinstance(self._step, Replayed):
+            found = with_room(evaluate, _are_numbers, self.neighbors.problem, self._make_room)
+        else:
+            found = evaluate()
+        totals, energies, forces, *virial = found
+        results = {"energy": float(totals.mean()), "energies": energies, "forces": forces.mean(0)}
+        if virial:
+            results["stress"] = stress_of(virial[0], structure)
         if len(totals) > 1:  # costs hardly more than the mean
             results["energy_std"] = float(totals.std(ddof=1))
             results["forces_std"] = forces.std(0, ddof=1)
         return results
 
+    def _make_room(self) -> None:
+        self.neighbors.make_room()
+        assert isinstance(self._step, Replayed)
+        self._step.forget()
+
     @torch.no_grad()
+    def _tensors(self, numbers: Tensor, with_virial: bool, *inputs: Any) -> tuple[Tensor, ...]:
+        """Return totals (M,), mean energies (N,), forces (M, N, 3) and, if wanted, the virial."""
+        edge_index, vectors = self.neighbors.edges(*inputs)
+        energies, gradients = self._every_member(numbers, edge_index, vectors)
+        forces = torch.stack([self.model.forces(g, edge_index, len(numbers)) for g in gradients])
+        found = energies.sum(0), energies.mean(1), forces
+        if not with_virial:
+            return found
+        return *found, torch.stack([edge_virial(g, vectors) for g in gradients]).mean(0)
+
     def _every_member(
         self, numbers: Tensor, edge_index: Tensor, vectors: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -166,6 +190,10 @@ class Calculator(calculator.Calculator):
             results["stress"] = stress + low.get_stress(structure)
 
 
+def _are_numbers(found: tuple[Any, ...]) -> bool:
+    return bool(np.isfinite(found[0]).all())
+
+
 @dataclass(frozen=True)
 class AseEngine:
     """The ASE calculator, see :class:`~idle_md.engines.engine.Engine`.
@@ -174,9 +202,12 @@ class AseEngine:
     ----------
     kernels
         What the model runs on.
+    device
+        Where it runs.
     """
 
     kernels: Runnable
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -189,7 +220,7 @@ class AseEngine:
 
     def evaluator(self, path: str | Path) -> Evaluate:
         """Return what evaluates structures of any periodicity, one after the other."""
-        calculator = Calculator(load(path, kernels=self.kernels))
+        calculator = Calculator(load(path, self.device, kernels=self.kernels))
 
         def evaluate(structures: Sequence[ase.Atoms]) -> list[Prediction | LeftOut]:
             results: list[Prediction | LeftOut] = []

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from idle_md.devices import why_no_gpu
 from idle_md.engines.registry import engines
 from idle_md.native.nnpops import find_nnpops, load_nnpops
 from idle_md.native.operators import load_operators, why_no_cuda
@@ -61,8 +62,9 @@ def examine() -> list[Finding]:
 
 
 def _accelerator() -> Finding:
-    if not torch.cuda.is_available():
-        return Finding("GPU", "note", "none that torch can use")
+    problem = why_no_gpu()
+    if problem is not None:
+        return Finding("GPU", "note", problem)
     return Finding("GPU", "ok", torch.cuda.get_device_name())
 
 

@@ -112,6 +112,9 @@ class MDSettings(Section):
     kernels: Kernels = Field(
         default="auto", description="Native operators (idle-md build-plugins) or the model's graph."
     )
+    device: str = Field(
+        default="cpu", description="Where the model runs: cpu, cuda, or cuda:1 of several GPUs."
+    )
     platform: Annotated[str | None, OPENMM] = Field(
         default=None,
         description="OpenMM platform; Reference by default for a model on the CPU that is the only "

@@ -1,9 +1,9 @@
 """Many structures evaluated together."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase
 import numpy as np
@@ -12,12 +12,16 @@ from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import Kernels
+from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virials, join, sum_by_system
+from idle_md.engines.edges.all_pairs import pairs_of
+from idle_md.engines.edges.choice import takes_all_pairs
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
-from idle_md.engines.results import Array, LeftOut, Prediction, stress_of
+from idle_md.engines.results import LeftOut, Prediction, stress_of
+from idle_md.neighbors import check_system
 
-EDGES_PER_CALL = 10_000
-"""Where a batch ends, so that it stays in the caches of a processor."""
+EDGES_PER_CALL = {"cpu": 10_000, "cuda": 500_000}
+"""Where a batch ends: one that stays in the caches of a processor, or fills a GPU."""
 
 
 def predict(
@@ -26,7 +30,7 @@ def predict(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     kernels: Kernels = "auto",
-    edges_per_call: int = EDGES_PER_CALL,
+    edges_per_call: int | None = None,
 ) -> list[Prediction]:
     """Return energies, forces and stresses of many structures, several in every call of the model.
 
@@ -43,7 +47,8 @@ def predict(
         Of a model that is given as a path, see :func:`idle_md.load`.
     edges_per_call
         Structures share a call until they have so many edges, which are directed pairs of atoms
-        within the cutoff; a larger structure has a call to itself. More suit a GPU.
+        within the cutoff; a larger structure has a call to itself. By default 10,000, and 500,000
+        on a GPU, where all pairs of a molecule of up to 128 atoms are edges.
 
     Returns
     -------
@@ -73,7 +78,8 @@ def predict(
     model = load(model, device, dtype, kernels)
     model.check_complete()
     results: list[Prediction] = []
-    for batch in _batches(model, structures, edges_per_call):
+    most = edges_per_call or EDGES_PER_CALL[model.device.type]
+    for batch in _batches(model, structures, most):
         results += _predict_batch(model, batch)
     return results
 
@@ -91,9 +97,12 @@ class PredictEngine:
     ----------
     kernels
         What the model runs on.
+    device
+        Where it runs.
     """
 
     kernels: Runnable
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -106,7 +115,7 @@ class PredictEngine:
 
     def evaluator(self, path: str | Path) -> Evaluate:
         """Return what evaluates structures of any periodicity together."""
-        model = load(path, kernels=self.kernels)
+        model = load(path, self.device, kernels=self.kernels)
 
         def evaluate(structures: Sequence[ase.Atoms]) -> list[Prediction | LeftOut]:
             return list(predict(model, structures))
@@ -114,8 +123,18 @@ class PredictEngine:
         return evaluate
 
 
-Entry = tuple[ase.Atoms, Tensor, Tensor, Tensor]
-"""A structure, and its species (N,), edge_index (2, E) and edge_vectors (E, 3)."""
+class Entry(NamedTuple):
+    """A structure, and its edge_index (2, E) and edge_vectors (E, 3), if they are not all pairs."""
+
+    atoms: ase.Atoms
+    edges: tuple[Tensor, Tensor] | None
+
+    @property
+    def size(self) -> int:
+        """What it adds to a batch: edges, or atoms where there are more of them."""
+        n_atoms = len(self.atoms)
+        n_edges = n_atoms * (n_atoms - 1) if self.edges is None else self.edges[0].shape[1]
+        return max(n_edges, n_atoms)
 
 
 def _batches(
@@ -125,8 +144,9 @@ def _batches(
     size = 0
     for index, atoms in enumerate(structures):
         entry = _entry(model, atoms, index)
-        own = max(entry[2].shape[1], len(atoms))
-        if batch and size + own > most_edges:
+        own = entry.size
+        is_other = bool(batch) and (batch[0].edges is None) != (entry.edges is None)
+        if batch and (is_other or size + own > most_edges):
             yield batch
             batch, size = [], 0
         batch.append(entry)
@@ -138,32 +158,73 @@ def _batches(
 def _entry(model: DeployedModel, atoms: ase.Atoms, index: int) -> Entry:
     try:
         model.check_elements(atoms.numbers)
-        system = atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
-        return atoms, *model.inputs(*system)
+        system = atoms.positions, model.metadata.cutoff_angstrom, atoms.cell.array, atoms.pbc
+        if takes_all_pairs(model, len(atoms), bool(atoms.pbc.any())):
+            check_system(*system)
+            return Entry(atoms, None)
+        _, *edges = model.inputs(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+        return Entry(atoms, (edges[0], edges[1]))
     except ValueError as error:
         raise ValueError(f"structure {index} ({atoms.symbols}): {error}") from error
 
 
 def _predict_batch(model: DeployedModel, batch: Sequence[Entry]) -> list[Prediction]:
-    structures, species, edge_indices, vectors = map(list, zip(*batch, strict=True))
+    structures = [entry.atoms for entry in batch]
     sizes = [len(atoms) for atoms in structures]
-    edge_index, edge_vectors = join(edge_indices, sizes), torch.cat(vectors)
-    n_atoms = sum(sizes)
-    with torch.no_grad():
-        energies, gradients = model.core(torch.cat(species), edge_index, edge_vectors, n_atoms)
-    system = torch.repeat_interleave(torch.tensor(sizes, device=model.device))
-    totals = sum_by_system(energies, system, len(batch)).tolist()
-    stresses: list[Array | None] = [None] * len(batch)
-    if any(atoms.pbc.all() for atoms in structures):
-        of_edges = system[edge_index[0]]
-        virials = edge_virials(gradients, edge_vectors, of_edges, len(batch)).cpu().numpy()
-        stresses = [
-            stress_of(virial, atoms) if atoms.pbc.all() else None
-            for virial, atoms in zip(virials, structures, strict=True)
-        ]
+    numbers = torch.from_numpy(np.concatenate([atoms.numbers for atoms in structures]))
+    species = numbers.to(model.device, torch.int64)
+    system = torch.repeat_interleave(torch.tensor(sizes)).to(model.device)
+    edges = [entry.edges for entry in batch if entry.edges is not None]
+    if edges:
+        indices, vectors = map(list, zip(*edges, strict=True))
+        with_virials = any(bool(atoms.pbc.all()) for atoms in structures)
+        joined = join(indices, sizes), torch.cat(vectors)
+        found = _evaluated(model, species, system, len(batch), with_virials, *joined)
+    else:
+        points = torch.from_numpy(np.concatenate([atoms.positions for atoms in structures]))
+        pairs = pairs_of(sizes).to(model.device)
+        found = _open_systems(model)(species, system, len(batch), pairs, points.to(model.device))
+    totals, energies, forces, *virials = (each.cpu().numpy() for each in found)
+    stresses = [
+        stress_of(virials[0][k], atoms) if atoms.pbc.all() else None
+        for k, atoms in enumerate(structures)
+    ]
     ends = np.cumsum(sizes)[:-1]
-    parts = (
-        np.split(each.cpu().numpy(), ends)
-        for each in (model.forces(gradients, edge_index, n_atoms), energies)
-    )
-    return list(map(Prediction, totals, *parts, stresses))
+    parts = np.split(forces, ends), np.split(energies, ends)
+    return list(map(Prediction, totals.tolist(), *parts, stresses))
+
+
+@torch.no_grad()
+def _evaluated(
+    model: DeployedModel,
+    species: Tensor,
+    system: Tensor,
+    count: int,
+    with_virials: bool,
+    edge_index: Tensor,
+    vectors: Tensor,
+) -> tuple[Tensor, ...]:
+    """Return energies (S,) and (N,), forces (N, 3) and, if wanted, virials (S, 3, 3)."""
+    energies, gradients = model.core(species, edge_index, vectors, len(species))
+    forces = model.forces(gradients, edge_index, len(species))
+    found = sum_by_system(energies, system, count), energies, forces
+    if not with_virials:
+        return found
+    return *found, edge_virials(gradients, vectors, system[edge_index[0]], count)
+
+
+def _open_systems(model: DeployedModel) -> Callable[..., tuple[Tensor, ...]]:
+    """Return what evaluates all pairs within molecules, as a CUDA graph where batches are alike."""
+
+    def step(
+        species: Tensor, system: Tensor, count: int, pairs: Tensor, points: Tensor
+    ) -> tuple[Tensor, ...]:
+        vectors = (points[pairs[1]] - points[pairs[0]]).to(model.dtype)
+        return _evaluated(model, species, system, count, False, pairs, vectors)
+
+    if not model.can_be_replayed:
+        return step
+    if "open systems" not in model.kept:
+        model.kept["open systems"] = Replayed(step, model.device)
+    replayed: Replayed = model.kept["open systems"]
+    return replayed

@@ -10,47 +10,50 @@ GROUP = "idle_md.engines"
 """Entry points of this group name what makes an engine, see :class:`Engine`."""
 
 
-def engines(ranks: Sequence[int] = (1,)) -> list[Engine]:
+def engines(ranks: Sequence[int] = (1,), device: str = "cpu") -> list[Engine]:
     """Return all engines, those that cannot run here included: they say why.
 
     Parameters
     ----------
     ranks
         MPI ranks on which LAMMPS runs.
+    device
+        Where they run models, see :func:`idle_md.deploy.load`; those of other packages where they
+        choose.
     """
-    found = [*_in_python(), *_openmm(), *_lammps(ranks), *_torch_sim()]
+    found = [*_in_python(device), *_openmm(device), *_lammps(ranks, device), *_torch_sim(device)]
     return [*found, *(point.load()() for point in entry_points(group=GROUP))]
 
 
-def _in_python() -> list[Engine]:
+def _in_python(device: str) -> list[Engine]:
     from idle_md.engines.ase import AseEngine
     from idle_md.engines.predict import PredictEngine
 
     return [
-        AseEngine("portable"),
-        PredictEngine("portable"),
-        AseEngine("native"),
-        PredictEngine("native"),
+        AseEngine("portable", device),
+        PredictEngine("portable", device),
+        AseEngine("native", device),
+        PredictEngine("native", device),
     ]
 
 
-def _openmm() -> list[Engine]:
+def _openmm(device: str) -> list[Engine]:
     if find_spec("openmm") is None:
         return [Absent("OpenMM", "openmm")]
     from idle_md.engines.openmm.engine import BACKENDS, OpenMMEngine
 
-    return [OpenMMEngine(backend) for backend in BACKENDS]
+    return [OpenMMEngine(backend, device) for backend in BACKENDS]
 
 
-def _lammps(ranks: Sequence[int]) -> list[Engine]:
+def _lammps(ranks: Sequence[int], device: str) -> list[Engine]:
     from idle_md.engines.lammps.engine import MODES, LammpsEngine
 
-    return [LammpsEngine(mode, count) for mode in MODES for count in ranks]
+    return [LammpsEngine(mode, count, device) for mode in MODES for count in ranks]
 
 
-def _torch_sim() -> list[Engine]:
+def _torch_sim(device: str) -> list[Engine]:
     if find_spec("torch_sim") is None:
         return [Absent("torch-sim", "torchsim")]
     from idle_md.engines.torch_sim import TorchSimEngine
 
-    return [TorchSimEngine()]
+    return [TorchSimEngine(device)]

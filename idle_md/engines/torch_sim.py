@@ -1,6 +1,6 @@
 """Deployed models in torch-sim: many systems at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from torch_sim.state import SimState
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.kernels import Kernels
-from idle_md.edge_contract import edge_virials, join, sum_by_system
-from idle_md.engines.edges.base import SKIN
+from idle_md.deploy.replay import Replayed
+from idle_md.edge_contract import edge_virials, sum_by_system
+from idle_md.engines.edges.systems import Lists, lists_for
 from idle_md.engines.engine import Evaluate
 from idle_md.engines.results import LeftOut, Prediction
-from idle_md.neighbors import SkinList
 
 MIXED = "torch-sim wants all directions periodic, or none"
 
@@ -28,8 +28,11 @@ MIXED = "torch-sim wants all directions periodic, or none"
 class TorchSimModel(ModelInterface):  # type: ignore[misc]
     """A deployed model for torch-sim, which runs dynamics of a batch of systems.
 
-    All systems share one call of the model. Each keeps its neighbours on the CPU, until one of its
-    atoms has moved by 0.25 angstrom.
+    All systems share one call of the model. Each keeps its neighbours until one of its atoms has
+    moved by 0.25 angstrom. On a GPU, native operators find them there, and all pairs of small
+    molecules are taken: positions do not leave it, and steps are replayed as a CUDA graph. Nothing
+    waits for it there, so that a system which gets too dense for its list, or breaks, has energies
+    and forces that are not numbers.
 
     Parameters
     ----------
@@ -58,7 +61,11 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         self.model = model
         self._device, self._dtype = model.device, model.dtype
         self._compute_forces = self._compute_stress = True
-        self._lists: list[SkinList] = []
+        self._systems: tuple[Any, ...] = (None, None, None)
+        self._lists: Lists | None = None
+        self._step: Callable[..., tuple[Tensor, ...]] = self._tensors
+        if model.can_be_replayed:
+            self._step = Replayed(self._tensors, model.device)
 
     def forward(self, state: Any, **_: Any) -> dict[str, Tensor]:
         """Return energies, forces and stresses of all systems of a state.
@@ -76,42 +83,59 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         """
         if isinstance(state, dict):
             state = SimState(**state, masses=torch.ones_like(state["atomic_numbers"]))
-        numbers = state.atomic_numbers
-        self.model.check_elements(numbers.tolist())
-        system, cells = state.system_idx, state.row_vector_cell
-        edge_index, vectors = self._edges(state.positions, cells, state.pbc, system)
-        with torch.no_grad():
-            energies, gradients = self.model.core(numbers.long(), edge_index, vectors, len(numbers))
+        positions, cells = state.positions, state.row_vector_cell
+        lists = self._lists_for(state)
+        found = self._step(
+            *(state.atomic_numbers, state.system_idx, cells, lists.kind),
+            *lists.inputs(positions, cells),
+        )
+        names = ("energy", "forces", "stress")
+        return {name: each.to(self.dtype) for name, each in zip(names, found, strict=True)}
+
+    @torch.no_grad()
+    def _tensors(
+        self, numbers: Tensor, system: Tensor, cells: Tensor, kind: Any, *inputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return energies (S,), forces (N, 3) and stresses (S, 3, 3)."""
+        assert self._lists is not None
+        edge_index, vectors = self._lists.edges(*inputs)
+        energies, gradients = self.model.core(numbers.long(), edge_index, vectors, len(numbers))
         total = sum_by_system(energies, system, len(cells))
         virials = edge_virials(gradients, vectors, system[edge_index[0]], len(cells))
-        volume = torch.linalg.det(cells.double()).abs()[:, None, None]
+        a, b, c = cells.double().unbind(1)
+        volume = (a * torch.linalg.cross(b, c)).sum(1).abs()[:, None, None]
         stress = -virials / torch.where(volume > 0, volume, np.nan)
-        forces = self.model.forces(gradients, edge_index, len(numbers))
-        found = {"energy": total, "forces": forces, "stress": stress}
-        return {name: values.to(self.dtype) for name, values in found.items()}
+        return total, self.model.forces(gradients, edge_index, len(numbers)), stress
 
-    def _edges(
-        self, positions: Tensor, cells: Tensor, pbc: Any, system: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return edge_index (2, E) and edge_vectors (E, 3) of all systems."""
-        points, boxes = positions.double().cpu().numpy(), cells.double().cpu().numpy()
-        periodic = np.array(np.broadcast_to(np.asarray(torch.as_tensor(pbc).cpu()), 3))
-        firsts = np.searchsorted(system.cpu().numpy(), np.arange(len(boxes) + 1))
-        while len(self._lists) < len(boxes):
-            self._lists.append(SkinList(self.model.metadata.cutoff_angstrom, SKIN))
-        pairs, vectors = [], []
-        for k, (kept, box) in enumerate(zip(self._lists, boxes, strict=False)):
-            index, own = kept.edges(points[firsts[k] : firsts[k + 1]], box, periodic)
-            pairs.append(torch.from_numpy(index))
-            vectors.append(own)
-        edge_index = join(pairs, np.diff(firsts).tolist()).to(self.device)
-        return edge_index, torch.from_numpy(np.concatenate(vectors)).to(self.device, self.dtype)
+    def _lists_for(self, state: Any) -> Lists:
+        """Return the lists of a state's systems, which are others where the systems are."""
+        now = (state.atomic_numbers, state.system_idx, state.pbc)
+        is_same = all(one is other for one, other in zip(now, self._systems, strict=True))
+        if self._lists is not None and is_same and self.device.type != "cpu":
+            return self._lists  # and nothing waits
+        self.model.check_elements(state.atomic_numbers.tolist())
+        sizes = torch.bincount(state.system_idx, minlength=len(state.cell)).tolist()
+        periodic = np.broadcast_to(torch.as_tensor(state.pbc).cpu().numpy(), 3).tolist()
+        kind = tuple(sizes), tuple(periodic)
+        if self._lists is None or self._lists.kind != kind:
+            lists = lists_for(self.model, kind)
+            lists.begin(state.positions, state.row_vector_cell)
+            self._lists = lists
+        self._systems = now
+        return self._lists
 
 
 @dataclass(frozen=True)
 class TorchSimEngine:
-    """torch-sim, see :class:`~idle_md.engines.engine.Engine`."""
+    """torch-sim, see :class:`~idle_md.engines.engine.Engine`.
 
+    Attributes
+    ----------
+    device
+        Where the model runs.
+    """
+
+    device: str = "cpu"
     name: str = "torch-sim"
 
     def why_not(self, model: DeployedModel | None = None) -> str | None:
@@ -122,7 +146,7 @@ class TorchSimEngine:
 
     def evaluator(self, path: str | Path) -> Evaluate:
         """Return what evaluates structures that are periodic in all directions, or in none."""
-        model = TorchSimModel(path)
+        model = TorchSimModel(path, self.device)
 
         def evaluate(structures: Sequence[ase.Atoms]) -> list[Prediction | LeftOut]:
             results: list[Prediction | LeftOut] = [LeftOut(MIXED)] * len(structures)

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import torch
 
+from idle_md.devices import why_no_gpu
 from idle_md.native.places import REMEDY, find_library
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,9 @@ def load_operators() -> bool:
     except OSError as error:
         logger.warning("the native operators in %s cannot be loaded: %s", library, error)
         return False
+    if not hasattr(torch.classes.idle_md.NeighborList(1.0, 0.0), "make_room"):
+        logger.warning("the native operators in %s are of an earlier version: %s", library, REMEDY)
+        return False
     return True
 
 
@@ -33,9 +37,8 @@ def why_no_cuda() -> str | None:
     """
     if not load_operators():
         return f"they are not built: {REMEDY}"
-    if not torch.cuda.is_available():
-        return f"torch {torch.__version__} sees no CUDA device"
-    if not hasattr(torch.ops.idle_md, "cuda_problem"):
-        return f"they were built by an earlier version: {REMEDY}"
+    missing = why_no_gpu()
+    if missing is not None:
+        return missing
     problem: str = torch.ops.idle_md.cuda_problem()
     return problem or None

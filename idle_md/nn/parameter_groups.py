@@ -77,7 +77,7 @@ def _spread_over(parameter: nn.Parameter, numbers: Sequence[float]) -> Tensor:
     """Return numbers times the size of the weights in as many blocks of rows, one per weight."""
     blocks = parameter.detach().double().reshape(len(numbers), -1)
     sizes = blocks.square().mean(1, keepdim=True).sqrt().clamp(min=SMALLEST_WEIGHT)
-    factors = torch.tensor(numbers, dtype=torch.float64)[:, None]
+    factors = blocks.new_tensor(numbers)[:, None]
     return (factors * sizes).expand_as(blocks).flatten()
 
 

@@ -96,7 +96,7 @@ class Potential(nn.Module):
         column = self.column(fidelity)
         name = name or fidelity
         copied = Potential(copy.deepcopy(self.backbone), [name], self.hidden)
-        copied.to_precision(self.dtype)
+        copied.to_precision(self.dtype).to(self.device)
         hidden, output = self.heads.folded(fidelity)
         if hidden is not None:
             copied.heads.hidden[name].load_state_dict(hidden.state_dict())

@@ -125,6 +125,10 @@ class TrainConfig(Section):
         default=1, description="members of a committee, trained with the seeds that follow `seed`"
     )
     seed: int = 0
+    device: str | None = Field(
+        default=None,
+        description="cpu, cuda, or cuda:1 of several GPUs; default: a GPU where torch sees one",
+    )
     threads: Count | None = Field(
         default=None, description="CPU threads; default: what PyTorch chooses"
     )

@@ -13,6 +13,7 @@ from idle_md.data import GeometryTensors, Store, load
 from idle_md.data.difference import difference
 from idle_md.deploy import DeployedModel
 from idle_md.deploy import load as load_model
+from idle_md.devices import find_device
 from idle_md.elements import symbols
 from idle_md.nn import Potential, levels, load_checkpoint
 from idle_md.train.prediction import (
@@ -165,7 +166,9 @@ def compare(
     return errors, parity
 
 
-def errors_of_file(path: Path | str, source: str | Path) -> dict[str, dict[str, Errors]]:
+def errors_of_file(
+    path: Path | str, source: str | Path, device: str = "cpu"
+) -> dict[str, dict[str, Errors]]:
     """Return the errors of a checkpoint or exported model on a data set, by role and fidelity.
 
     Parameters
@@ -175,12 +178,16 @@ def errors_of_file(path: Path | str, source: str | Path) -> dict[str, dict[str, 
     source
         Name of a shipped data set, or a file, see :func:`idle_md.data.load`. Geometries without a
         role are reported under ``all``.
+    device
+        Where the model runs, see :func:`idle_md.deploy.load`.
 
     Raises
     ------
     ValueError
-        If the data set has no labels of any fidelity of the model, or an element is unknown to it.
+        If the data set has no labels of any fidelity of the model, or an element is unknown to it;
+        or if there is no such device.
     """
+    where = find_device(device)
     path, store = Path(path), load(source)
     if path.suffix == ".ckpt":
         potential, about = load_checkpoint(path)
@@ -190,9 +197,9 @@ def errors_of_file(path: Path | str, source: str | Path) -> dict[str, dict[str, 
         elements = {fidelity: each.elements_of(fidelity) for fidelity, (each, _) in known.items()}
 
         def errors(part: Store, fidelity: str) -> Errors:
-            return errors_of_potential(known[fidelity][0], part, fidelity)[0]
+            return errors_of_potential(known[fidelity][0].to(where), part, fidelity)[0]
     else:
-        model = load_model(path)
+        model = load_model(path, where)
         elements = {model.metadata.fidelity: model.metadata.elements}
 
         def errors(part: Store, fidelity: str) -> Errors:

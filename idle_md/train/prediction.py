@@ -72,6 +72,7 @@ def potential_predictor(potential: Potential, fidelity: str) -> Predictor:
     column = potential.column(fidelity)
 
     def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
+        batch = batch.to(potential.device)
         prediction = predict(potential, batch, [column])
         reference = potential.reference_energies[batch.species, column]
         total = sum_by_system(reference, batch.graph_index, batch.n_graphs)
@@ -95,6 +96,7 @@ def deployed_predictor(model: DeployedModel) -> Predictor:
     """Return what predicts with an exported model."""
 
     def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
+        batch = batch.to(model.device)
         n_atoms = len(batch.species)
         atomic, gradient = model.core(batch.species, batch.edge_index, batch.edge_vectors, n_atoms)
         energies = sum_by_system(atomic, batch.graph_index, batch.n_graphs)
@@ -111,8 +113,8 @@ def predict_all(
     chosen = torch.arange(len(tensors)) if indices is None else indices
     for chunk in chosen.split(CHUNK):
         energy, force = predictor(tensors.batch(chunk))
-        energies.append(energy.numpy())
-        forces.append(force.numpy())
+        energies.append(energy.cpu().numpy())
+        forces.append(force.cpu().numpy())
     return np.concatenate(energies), np.concatenate(forces)
 
 

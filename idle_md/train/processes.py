@@ -16,6 +16,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
+from idle_md.devices import find_device
 from idle_md.train.batches import Indices
 
 T = TypeVar("T")
@@ -58,15 +59,48 @@ def share(indices: Indices) -> Indices:
     return indices[rank() :: count()]
 
 
-def trainer_settings() -> dict[str, Any]:
-    """Return those arguments of Lightning's ``Trainer`` that depend on the processes."""
+def device(name: str | None) -> torch.device:
+    """Return where this process trains; every one on a machine has a GPU of its own.
+
+    Parameters
+    ----------
+    name
+        See :func:`~idle_md.devices.find_device`; None takes a GPU where torch sees one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device, there are fewer GPUs than processes, or several processes are
+        to share one.
+    """
+    chosen = find_device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    launcher = None if count() == 1 else _launcher()
+    if chosen.type == "cpu" or (launcher is None and chosen.index is not None):
+        return chosen
+    if launcher is None:
+        return torch.device("cuda", 0)
+    if chosen.index is not None:
+        raise ValueError(f"device: {name} is one GPU for {count()} processes: set `device: cuda`")
+    return find_device(f"cuda:{launcher.local_rank()}")
+
+
+def trainer_settings(where: torch.device) -> dict[str, Any]:
+    """Return those arguments of Lightning's ``Trainer`` that depend on the processes.
+
+    Parameters
+    ----------
+    where
+        What :func:`device` returned.
+    """
+    accelerator = "cpu" if where.type == "cpu" else "cuda"
     if count() == 1:
-        return {"devices": 1}
+        return {"accelerator": accelerator, "devices": 1 if where.index is None else [where.index]}
     launcher = _launcher()
     assert launcher is not None
     nodes = torch.tensor(launcher.node_rank() + 1)
     dist.all_reduce(nodes, dist.ReduceOp.MAX)
     return {
+        "accelerator": accelerator,
         "devices": count() // int(nodes),
         "num_nodes": int(nodes),
         "strategy": DDPStrategy(cluster_environment=launcher, broadcast_buffers=False),

@@ -10,6 +10,7 @@ from rich.table import Table
 from idle_md.data import Store
 from idle_md.nn import levels, load_checkpoint
 from idle_md.run_folder import RunFolder
+from idle_md.train import processes
 from idle_md.train.errors import Errors, errors_of_potential, held_out_errors
 from idle_md.train.task import Task
 
@@ -57,9 +58,10 @@ def write_metrics(
         Plain values to write as well.
     """
     known = levels(*load_checkpoint(folder.best_checkpoint))
+    where = processes.device(task.config.device)
 
     def errors(store: Store, fidelity: str) -> Errors:
-        return errors_of_potential(known[fidelity][0], store, fidelity)[0]
+        return errors_of_potential(known[fidelity][0].to(where), store, fidelity)[0]
 
     folder.write_metrics(
         {

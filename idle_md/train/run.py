@@ -31,8 +31,8 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
     Raises
     ------
     ValueError
-        If the configuration does not fit the data or asks for several members, the folder holds
-        another run, or the loss diverges.
+        If the configuration does not fit the data or asks for several members, there is no such
+        device, the folder holds another run, or the loss diverges.
     OSError
         If the folder cannot be written.
 
@@ -49,6 +49,7 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
             f"`train` trains one member of `ensemble: {config.ensemble}`: use `train_ensemble`"
         )
     processes.join()
+    processes.device(config.device)
     folder = opened_folder(config, resume)
     if config.threads is not None:
         torch.set_num_threads(config.threads)

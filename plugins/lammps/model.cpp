@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "model.hpp"
 
+#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <dlfcn.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/version.h>
 
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <vector>
@@ -18,11 +21,45 @@ namespace idle_md {
 
 using at::Tensor;
 
+namespace {
+
+// LAMMPS has loaded torch for the CPU alone; the rest of it stands beside that.
+void load_cuda() {
+  Dl_info torch;
+  if (!dladdr(reinterpret_cast<const void*>(&at::get_num_threads), &torch)) return;
+  const std::string path = torch.dli_fname;
+  dlopen((path.substr(0, path.rfind('/') + 1) + "libtorch_cuda.so").c_str(), RTLD_NOW | RTLD_GLOBAL);
+}
+
+// As idle_md.devices does in Python.
+at::Device find_device(const std::string& name) {
+  std::optional<at::Device> device;
+  try {
+    device = at::Device(name);
+  } catch (const c10::Error&) {
+  }
+  if (!device || !(device->is_cuda() || name == "cpu"))
+    throw std::runtime_error("unknown device '" + name + "': use cpu, cuda, or cuda:1 of several GPUs");
+  if (device->is_cpu()) return *device;
+  load_cuda();
+  const int count = at::hasCUDA() ? int(at::getNumGPUs()) : 0;
+  if (count == 0)
+    throw std::runtime_error("device '" + name + "': torch " TORCH_VERSION
+                             " sees no CUDA device; leave device out for the CPU");
+  if (device->index() >= count)
+    throw std::runtime_error("device '" + name + "': torch sees " +
+                             (count == 1 ? "cuda:0 alone" : "cuda:0 to cuda:" + std::to_string(count - 1)));
+  return *device;
+}
+
+}  // namespace
+
 struct Model::Implementation {
   torch::jit::Module module;
   Tensor constants;  // (Z, members) float64: what a member adds to the energies of its kernel
   std::vector<c10::IValue> kernels;  // native, one a member; without them the module itself runs
   at::ScalarType dtype = at::kDouble;
+  at::Device device = at::kCPU;
   std::string reason;  // why the portable graph runs
   Tensor energies, gradients;
 
@@ -35,9 +72,9 @@ struct Model::Implementation {
   }
 
   void make_native(const Metadata& metadata) {
-    reason = why_portable(metadata);
+    reason = why_portable(metadata, device.is_cuda());
     if (!reason.empty()) return;
-    constants = module.attr("constants").toTensor().reshape({-1, metadata.members}).contiguous();
+    constants = module.attr("constants").toTensor().to(at::kCPU).reshape({-1, metadata.members}).contiguous();
     if (metadata.members == 1)
       kernels.push_back(make_kernel(module.attr("gradient").toModule(), metadata));
     else
@@ -58,7 +95,8 @@ struct Model::Implementation {
       for (int64_t k = 0; k < members; ++k) total[i] += added[members * numbers[i] + k];
     }
     for (const c10::IValue& kernel : kernels) {
-      auto [energy, gradient] = call_kernel(kernel, species, index, vectors, owned);
+      auto [there, gradient] = call_kernel(kernel, species, index, vectors, owned);
+      const Tensor energy = there.to(at::kCPU);
       const double* own = energy.const_data_ptr<double>();
       for (int64_t i = 0; i < owned; ++i) total[i] += own[i];
       if (members == 1)
@@ -73,16 +111,18 @@ struct Model::Implementation {
 
   void run_portable(const Tensor& species, const Tensor& index, const Tensor& vectors, int64_t owned) {
     const auto result = module.forward({species, index, vectors, owned}).toTuple();
-    energies = result->elements()[0].toTensor().contiguous();
-    gradients = result->elements()[1].toTensor().contiguous();
+    energies = result->elements()[0].toTensor().to(at::kCPU).contiguous();
+    gradients = result->elements()[1].toTensor();
   }
 };
 
-Model::Model(const std::string& path, const std::string& content, Kernels kernels, Precision precision)
+Model::Model(const std::string& path, const std::string& content, Kernels kernels, Precision precision,
+             const std::string& device)
     : metadata_(read_metadata(path, content)), own_(std::make_unique<Implementation>()) {
+  own_->device = find_device(device);
   try {
     std::istringstream stream(content);
-    own_->module = torch::jit::load(stream, at::kCPU);
+    own_->module = torch::jit::load(stream, own_->device);
     own_->module.eval();
     own_->dtype = metadata_.dtype == "float32" ? at::kFloat : at::kDouble;
     if (precision != Precision::of_file) own_->cast(precision == Precision::single ? at::kFloat : at::kDouble);
@@ -101,9 +141,10 @@ Model::Model(const std::string& path, const std::string& content, Kernels kernel
 Model::~Model() = default;
 
 std::string Model::description() const {
-  const std::string dtype = own_->dtype == at::kFloat ? "float32" : "float64";
-  if (own_->reason.empty()) return "native operators, " + dtype;
-  return "the portable graph (" + own_->reason + "), " + dtype;
+  const std::string dtype = own_->dtype == at::kFloat ? ", float32" : ", float64";
+  const std::string where = own_->device.is_cpu() ? "" : ", on " + own_->device.str();
+  if (own_->reason.empty()) return "native operators" + dtype + where;
+  return "the portable graph (" + own_->reason + ")" + dtype + where;
 }
 
 bool Model::single() const { return own_->dtype == at::kFloat; }
@@ -111,8 +152,8 @@ bool Model::single() const { return own_->dtype == at::kFloat; }
 void Model::evaluate(int64_t atoms, const int64_t* species, int64_t edges, const int64_t* index, const void* vectors,
                      int64_t owned) {
   const at::NoGradGuard no_autograd;
-  const auto view = [](const void* data, at::IntArrayRef shape, at::ScalarType type) {
-    return at::from_blob(const_cast<void*>(data), shape, at::TensorOptions(type));
+  const auto view = [this](const void* data, at::IntArrayRef shape, at::ScalarType type) {
+    return at::from_blob(const_cast<void*>(data), shape, at::TensorOptions(type)).to(own_->device);
   };
   own_->gradients.reset();  // the kernel uses its memory again
   const Tensor numbers = view(species, {atoms}, at::kLong), pairs = view(index, {2, edges}, at::kLong);
@@ -121,6 +162,7 @@ void Model::evaluate(int64_t atoms, const int64_t* species, int64_t edges, const
     own_->run_portable(numbers, pairs, values, owned);
   else
     own_->run_native(numbers, pairs, values, owned);
+  own_->gradients = own_->gradients.to(at::kCPU).contiguous();
 }
 
 const double* Model::energies() const { return own_->energies.const_data_ptr<double>(); }

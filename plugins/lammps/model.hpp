@@ -16,8 +16,10 @@ enum class Precision { of_file, single, twofold };
 
 class Model {
  public:
-  // Of the content of a file that `path` names. Throws std::runtime_error that says what to do.
-  Model(const std::string& path, const std::string& content, Kernels kernels, Precision precision);
+  // Of the content of a file that `path` names, on the device of a name: "cpu", "cuda" or "cuda:1". Throws
+  // std::runtime_error that says what to do.
+  Model(const std::string& path, const std::string& content, Kernels kernels, Precision precision,
+        const std::string& device);
   ~Model();
 
   const Metadata& metadata() const { return metadata_; }

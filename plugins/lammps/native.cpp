@@ -36,12 +36,21 @@ std::string load() {
   return registered() ? "" : path + " holds none of them";
 }
 
+std::string why_not_on_gpu() {
+  const auto asked = c10::Dispatcher::singleton().findSchema({"idle_md::cuda_problem", ""});
+  if (!asked) return "they were built by an earlier version: `idle-md build-plugins` compiles them";
+  torch::jit::Stack stack;
+  asked->callBoxed(stack);
+  return stack[0].toStringRef();
+}
+
 }  // namespace
 
-std::string why_portable(const Metadata& metadata) {
+std::string why_portable(const Metadata& metadata, bool on_gpu) {
   if (metadata.backbone != "painn") return "there are none for " + metadata.backbone;
   if (metadata.features % 16) return "they need a multiple of 16 features";
-  return load();
+  const std::string problem = load();
+  return problem.empty() && on_gpu ? why_not_on_gpu() : problem;
 }
 
 c10::IValue make_kernel(const torch::jit::Module& gradient, const Metadata& metadata) {

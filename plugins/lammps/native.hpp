@@ -14,7 +14,7 @@
 namespace idle_md {
 
 // Why a model cannot run on native operators; empty if it can.
-std::string why_portable(const Metadata& metadata);
+std::string why_portable(const Metadata& metadata, bool on_gpu);
 
 // A torch.classes.idle_md.PaiNN with the weights of an exported gradient module.
 c10::IValue make_kernel(const torch::jit::Module& gradient, const Metadata& metadata);

@@ -46,6 +46,7 @@ void PairIdle::settings(int narg, char** arg) {
   asked_ = Mode::automatic;
   kernels_ = Kernels::automatic;
   precision_ = Precision::of_file;
+  device_ = "cpu";
   const auto one_of = [&](const char* keyword, const char* value, std::initializer_list<const char*> known) {
     int place = 0;
     for (const char* each : known) {
@@ -57,12 +58,14 @@ void PairIdle::settings(int narg, char** arg) {
   };
   for (int n = 0; n < narg; ++n) {
     const std::string word = arg[n];
-    if (word == "threads" || word == "kernels" || word == "precision") {
+    if (word == "threads" || word == "kernels" || word == "precision" || word == "device") {
       if (++n == narg) utils::missing_cmd_args(FLERR, "pair_style idle " + word, error);
       if (word == "kernels")
         kernels_ = Kernels(one_of("kernels", arg[n], {"auto", "native", "portable"}));
       else if (word == "precision")
         precision_ = Precision(1 + one_of("precision", arg[n], {"single", "double"}));
+      else if (word == "device")
+        device_ = arg[n];
       else if (const int threads = utils::inumeric(FLERR, arg[n], false, lmp); threads > 0)
         idle_md::set_threads(threads);
       else
@@ -118,7 +121,7 @@ void PairIdle::load(const std::string& path) {
   const std::string content = read_file(path);
   std::string problem;
   try {
-    model_ = std::make_unique<idle_md::Model>(path, content, kernels_, precision_);
+    model_ = std::make_unique<idle_md::Model>(path, content, kernels_, precision_, device_);
   } catch (const std::exception& failed) {
     problem = failed.what();
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // pair_style idle [fold|ghost|local] [threads N] [kernels native|portable|auto] [precision single|double]
+//     [device cpu|cuda|cuda:N]
 // pair_coeff * * model.pt H C N O
 #pragma once
 
@@ -52,6 +53,7 @@ class PairIdle : public Pair {
   Mode asked_ = Mode::automatic, mode_ = Mode::automatic;
   idle_md::Kernels kernels_ = idle_md::Kernels::automatic;
   idle_md::Precision precision_ = idle_md::Precision::of_file;
+  std::string device_ = "cpu";
   std::unique_ptr<idle_md::Model> model_;
   std::vector<int64_t> species_;  // atomic number by type, -1 for NULL
   double energy_unit_ = 1.0;      // LAMMPS' unit of energy in one eV

@@ -184,6 +184,10 @@ class NeighborList : public torch::CustomClassHolder {
     return rebuilds_ + gpu_.searches();
   }
 
+  // Of a GPU's list, see list_on_gpu.hpp; that on the CPU makes errors of problems, and room for all.
+  int64_t problem() const { return gpu_.problem(); }
+  void make_room() { gpu_.make_room(); }
+
   std::tuple<double, double> settings() const { return {cutoff_, skin_}; }
 
  private:
@@ -260,6 +264,11 @@ TORCH_LIBRARY_FRAGMENT(idle_md, m) {
            {torch::arg("positions"), torch::arg("box"), torch::arg("atoms"),
             torch::arg("angstrom"), torch::arg("dtype")})
       .def("rebuilds", &NeighborList::rebuilds, "How often the list has been built.")
+      .def("problem", &NeighborList::problem,
+           "What was wrong with the list on a GPU in the last call, whose vectors are not numbers then: 1 the box, "
+           "2 a position, 4 more neighbours of an atom than there is room for, or sums of these.")
+      .def("make_room", &NeighborList::make_room,
+           "Twice the room for neighbours on a GPU; 0.2 atoms per cubic angstrom have room at first.")
       .def_pickle(
           [](const c10::intrusive_ptr<NeighborList>& self) { return self->settings(); },
           [](const std::tuple<double, double>& settings) {

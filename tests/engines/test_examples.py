@@ -15,6 +15,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase.calculators.socketio import SocketIOCalculator
+from openmm import app
 
 import idle_md
 
@@ -55,6 +56,20 @@ def test_with_a_force_field(folder, example) -> None:
     output = run(folder, str(EXAMPLES / f"{example}.py"), "model.pt", *shorter[example])
     assert len(output.splitlines()) == {"peptide_in_water": 1 + 20, "alchemical": 2 + 1}[example]
     assert "nan" not in output
+
+
+def test_replica_exchange(folder) -> None:
+    short = ("--replicas", "3", "--iterations", "8", "--steps", "5")
+    command = (str(EXAMPLES / "replica_exchange.py"), "model.pt", *short)
+    if not hasattr(app, "ReplicaExchangeSampler"):
+        with pytest.raises(SystemExit, match="has no ReplicaExchangeSampler: install 8"):
+            run(folder, *command)
+        return
+    lines = run(folder, *command).splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == ["300 K", "387 K", "500 K"]
+    means = [float(line.split()[2]) for line in lines[:3]]
+    assert np.isfinite(means).all()
+    assert "replicas changed their temperature in" in lines[3]
 
 
 def test_notebook(folder) -> None:

@@ -6,9 +6,12 @@ import pytest
 import torch
 
 import idle_md
+from idle_md.engines.edges import systems
+from idle_md.engines.edges.systems import NativeSystems, OpenSystems, PortableSystems
 from idle_md.engines.parity.structures import skewed, small, tiny
 
 torch_sim = pytest.importorskip("torch_sim", reason="torch-sim-atomistic is not installed")
+torch_sim_engine = pytest.importorskip("idle_md.engines.torch_sim")
 
 
 @pytest.fixture(params=["native", "portable"])
@@ -63,6 +66,39 @@ def test_state_may_be_a_dictionary(model) -> None:
     names = ("positions", "cell", "pbc", "atomic_numbers", "system_idx")
     found = model({name: getattr(state, name) for name in names})
     torch.testing.assert_close(found, model(state), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_edges_that_are_found_where_the_model_is(model, is_open, monkeypatch) -> None:
+    """As on a GPU: all pairs of molecules, and a native list of each box."""
+    if not is_open and model.model.kernels != "native":
+        pytest.skip("native lists are for native operators")
+    molecules = [ase.build.molecule(name) for name in ("CH3CH2OH", "H2O")]
+    structures = molecules if is_open else [skewed(), tiny(), small()]
+    expected = model(torch_sim.io.atoms_to_state(structures, model.device, model.dtype))
+    kind = OpenSystems if is_open else NativeSystems
+    monkeypatch.setattr(torch_sim_engine, "lists_for", kind)
+    fresh = torch_sim_engine.TorchSimModel(model.model)
+    state = torch_sim.io.atoms_to_state(structures, model.device, model.dtype)
+    for _ in range(2):
+        found = fresh(state)
+        assert isinstance(fresh._lists, kind)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-8, equal_nan=True)
+    state.positions += 0.3
+    other = torch_sim.io.atoms_to_state(structures[:1], model.device, model.dtype)
+    torch.testing.assert_close(fresh(other)["forces"], found["forces"][: len(structures[0])])
+    torch.testing.assert_close(fresh(state)["energy"], found["energy"], rtol=0, atol=1e-7)
+
+
+def test_systems_on_a_gpu_need_no_list_on_the_cpu(model, monkeypatch) -> None:
+    of, open_kind = systems.lists_for, ((3, 9), (False,) * 3)
+    assert isinstance(of(model.model, open_kind), PortableSystems)
+    monkeypatch.setattr(systems, "takes_all_pairs", lambda model, n, periodic: not periodic)
+    assert isinstance(of(model.model, open_kind), OpenSystems)
+    monkeypatch.setattr(type(model.model), "can_be_replayed", model.model.kernels == "native")
+    lists = of(model.model, ((3, 9), (True,) * 3))
+    native = model.model.kernels == "native"
+    assert isinstance(lists, NativeSystems if native else PortableSystems)
 
 
 def test_unknown_element_is_named(model) -> None:

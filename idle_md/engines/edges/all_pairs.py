@@ -1,9 +1,30 @@
 """Every pair as an edge."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from idle_md.engines.edges.base import Edges
+
+
+def pairs_of(sizes: Sequence[int]) -> Tensor:
+    """Return all pairs (2, E) within each of several systems, sorted by centre.
+
+    Parameters
+    ----------
+    sizes
+        Atoms of every system; atoms are numbered from one system to the next.
+    """
+    atoms = np.array(sizes, dtype=np.int64)
+    others = np.repeat(np.maximum(atoms - 1, 0), atoms)  # (N,)
+    first = np.repeat(np.cumsum(atoms) - atoms, atoms)
+    centre = np.repeat(np.arange(atoms.sum()), others)
+    neighbor = np.arange(len(centre)) - np.repeat(np.cumsum(others) - others, others)
+    neighbor += first[centre]
+    neighbor += neighbor >= centre
+    return torch.from_numpy(np.stack([centre, neighbor]))
 
 
 class AllPairs(Edges):

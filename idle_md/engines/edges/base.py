@@ -43,6 +43,15 @@ class Edges(nn.Module):
         return points
 
     @torch.jit.export
+    def problem(self) -> int:
+        """Return what is wrong with a list that cannot stop; 0 for nothing, see ``room.py``."""
+        return 0
+
+    @torch.jit.export
+    def make_room(self) -> None:
+        """Double the room of such a list for neighbours."""
+
+    @torch.jit.export
     def totals(
         self, energies: Tensor, gradients: Tensor, edge_index: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:

@@ -19,8 +19,8 @@ Neighbors = Literal["auto", "native", "vesin", "torch", "nnpops"]
 
 logger = logging.getLogger(__name__)
 
-FEW_ATOMS = 64
-"""Up to this many, all pairs of an open system are fewer launches on a GPU than a search."""
+FEW_ATOMS = {"portable": 64, "native": 128}
+"""Up to this many, all pairs of an open system are taken on a GPU: fewer launches than a search."""
 
 
 def edges_for(
@@ -63,11 +63,16 @@ def edges_for(
     return VesinEdges(cutoff, atoms, model.dtype)
 
 
+def takes_all_pairs(model: DeployedModel, n_atoms: int, periodic: bool) -> bool:
+    """Return whether all pairs of a system are better than a search for those within the cutoff."""
+    return model.device.type != "cpu" and not periodic and n_atoms <= FEW_ATOMS[model.kernels]
+
+
 def _best(model: DeployedModel, n_atoms: int, periodic: bool) -> Neighbors:
     """Return the fastest way; a graph that was chosen to be portable stays so."""
     if model.kernels == "native":
         return "native"
     if model.device.type != "cpu":
-        return "torch" if n_atoms <= FEW_ATOMS and not periodic else "vesin"
+        return "torch" if takes_all_pairs(model, n_atoms, periodic) else "vesin"
     is_choice = why_portable(model.metadata, model.device) is None
     return "vesin" if is_choice or not load_operators() else "native"

@@ -31,6 +31,16 @@ class NativeEdges(Edges):
         return edge_index, vectors
 
     @torch.jit.export
+    def problem(self) -> int:
+        """Return what was wrong with the list on a GPU, see :class:`Edges`."""
+        return int(self.neighbors.problem())
+
+    @torch.jit.export
+    def make_room(self) -> None:
+        """Double the room of the list on a GPU for neighbours."""
+        self.neighbors.make_room()
+
+    @torch.jit.export
     def totals(
         self, energies: Tensor, gradients: Tensor, edge_index: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:

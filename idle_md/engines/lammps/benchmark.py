@@ -60,6 +60,7 @@ def bench_lammps(
     timestep_fs: float = 0.5,
     steps: int = 40,
     rounds: int = 3,
+    device: str = "cpu",
 ) -> Report:
     """Time dynamics of a structure, by every way to run the model; all take turns.
 
@@ -72,7 +73,7 @@ def bench_lammps(
         Of a deployed model.
     atoms
         A reasonable start: dynamics at constant energy begins at 300 K.
-    ranks, modes, kernels
+    ranks, modes, kernels, device
         See :func:`~idle_md.engines.lammps.single_point.evaluate_lammps`.
     timestep_fs
         Length of a step.
@@ -95,7 +96,7 @@ def bench_lammps(
     for _ in range(rounds):
         for way in [each for each in samples if each not in failed]:
             try:
-                samples[way].append(_sample(path, structure, way, timestep_fs, steps))
+                samples[way].append(_sample(path, structure, way, timestep_fs, steps, device))
             except ValueError as error:
                 failed[way] = str(error)
     if len(failed) == len(samples):
@@ -130,13 +131,19 @@ def water_boxes(path: str | Path, sizes: Sequence[int]) -> list[ase.Atoms]:
 
 
 def _sample(
-    path: str | Path, structure: Structure, way: Options, timestep_fs: float, steps: int
+    path: str | Path,
+    structure: Structure,
+    way: Options,
+    timestep_fs: float,
+    steps: int,
+    device: str,
 ) -> _Sample:
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="idle_md-") as name:
         data = Path(name) / "start.data"
         write_data(structure, data)
-        commands = set_up(structure, data, Path(path).resolve(), way.mode, way.kernels)
+        model = Path(path).resolve()
+        commands = set_up(structure, data, model, way.mode, way.kernels, device=device)
         commands += _dynamics(timestep_fs, steps)
         run_process(commands, Path(name), way.ranks, listen=lines.append)
     text = "\n".join(lines)

@@ -80,6 +80,7 @@ def _commands(model: Path, structure: Structure, settings: MDSettings, folder: P
         settings.kernels,
         settings.precision,
         settings.threads,
+        settings.device,
     )
     if settings.restart is not None:
         commands = _from_restart(commands, settings.restart)

@@ -28,10 +28,13 @@ class LammpsEngine:
         choice to the plugin.
     ranks
         MPI ranks; one runs in this process.
+    device
+        Where the model runs; several ranks share it.
     """
 
     mode: Mode | None
     ranks: int = 1
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -56,7 +59,9 @@ class LammpsEngine:
         def evaluate(structures: Sequence[ase.Atoms]) -> list[Prediction | LeftOut]:
             return [
                 each if isinstance(each, Prediction) else LeftOut(f"refused: {each}")
-                for each in evaluate_each(path, structures, self.mode, self.ranks)
+                for each in evaluate_each(
+                    path, structures, self.mode, self.ranks, device=self.device
+                )
             ]
 
         return evaluate

@@ -10,6 +10,7 @@ from ase import units
 from numpy.typing import NDArray
 
 from idle_md.cells import in_standard_form
+from idle_md.devices import find_device
 from idle_md.elements import symbols
 from idle_md.engines.choices import Mode, Precision
 from idle_md.native.choice import Kernels
@@ -108,13 +109,14 @@ def set_up(
     kernels: Kernels = "auto",
     precision: Precision | None = None,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> list[str]:
     """Return the commands that read a structure and attach a model to it.
 
     Raises
     ------
     ValueError
-        If the mode, the kernels or the precision is unknown.
+        If the mode, the kernels, the precision or the device is unknown.
     """
     for name, value, known in (
         ("mode", mode, get_args(Mode)),
@@ -126,6 +128,7 @@ def set_up(
     style = ["pair_style idle", *([mode] if mode else []), f"kernels {kernels}"]
     style += [f"precision {precision}"] if precision else []
     style += [f"threads {threads}"] if threads else []
+    style += [f"device {device}"] if find_device(device).type != "cpu" else []
     return [
         "units metal",
         "atom_style atomic",

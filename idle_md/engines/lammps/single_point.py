@@ -29,6 +29,7 @@ def evaluate_lammps(
     kernels: Kernels = "auto",
     precision: Precision | None = None,
     before: Sequence[str] = (),
+    device: str = "cpu",
 ) -> Prediction:
     """Evaluate a deployed model in LAMMPS; the result has a virial whatever the periodicity.
 
@@ -43,7 +44,7 @@ def evaluate_lammps(
         plugin's choice.
     ranks
         MPI ranks; one runs in this process.
-    kernels, precision
+    kernels, precision, device
         Of ``pair_style idle``.
     before
         Commands of LAMMPS before the evaluation.
@@ -55,7 +56,7 @@ def evaluate_lammps(
     LammpsError
         If LAMMPS stops with an error; the message is its own.
     """
-    [found] = evaluate_each(model, [atoms], mode, ranks, kernels, precision, before)
+    [found] = evaluate_each(model, [atoms], mode, ranks, kernels, precision, before, device)
     if isinstance(found, LammpsError):
         raise found
     return found
@@ -69,6 +70,7 @@ def evaluate_each(
     kernels: Kernels = "auto",
     precision: Precision | None = None,
     before: Sequence[str] = (),
+    device: str = "cpu",
 ) -> list[Prediction | LammpsError]:
     """Evaluate several structures in one run of LAMMPS, and in another after each that it refuses.
 
@@ -76,7 +78,7 @@ def evaluate_each(
     ----------
     structures
         Of any periodicity.
-    model, mode, ranks, kernels, precision, before
+    model, mode, ranks, kernels, precision, before, device
         As in :func:`evaluate_lammps`.
 
     Raises
@@ -93,7 +95,9 @@ def evaluate_each(
             folder.mkdir()
             data = folder / "structure.data"
             write_data(structure, data)
-            style = set_up(structure, data, Path(model).resolve(), mode, kernels, precision)
+            style = set_up(
+                structure, data, Path(model).resolve(), mode, kernels, precision, device=device
+            )
             scripts.append([*style, *before, *_evaluation(folder)])
         while len(results) < len(placed):
             error = _run(scripts[len(results) :], Path(name), ranks)

@@ -1,5 +1,7 @@
 """The functions of PythonForces, which pickle into a System's XML."""
 
+import math
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,10 @@ from openmm import State, unit
 from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.replay import Replayed
 from idle_md.deploy.torchscript import from_bytes, to_bytes
+from idle_md.devices import find_device
+from idle_md.engines.edges.room import with_room
 from idle_md.engines.openmm.module import PICKLED_AS, Attachment
 
 
@@ -26,28 +31,45 @@ class PythonComputation:
         A scripted :class:`OpenMMModule`.
     device
         Where it runs.
+    can_be_replayed
+        Whether it is native operators on a GPU, which CUDA graphs can record.
     """
 
     __module__ = PICKLED_AS
+    can_be_replayed = False  # in XML of before there were graphs
 
-    def __init__(self, module: torch.jit.ScriptModule, device: torch.device) -> None:
+    def __init__(
+        self, module: torch.jit.ScriptModule, device: torch.device, can_be_replayed: bool = False
+    ) -> None:
         self.content = to_bytes(module)
         self.device = str(device)
         self.periodic: bool = module.periodic
+        self.can_be_replayed = can_be_replayed
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "module"}
+        return {key: value for key, value in vars(self).items() if key not in ("module", "step")}
 
     @cached_property
     def module(self) -> torch.jit.ScriptModule:
         """What is called."""
-        return from_bytes(self.content, self.device)
+        return from_bytes(self.content, find_device(self.device))
+
+    @cached_property
+    def step(self) -> Callable[..., tuple[Tensor, ...]]:
+        """What calls it."""
+        forward: Callable[..., tuple[Tensor, ...]] = self.module.forward
+        return Replayed(forward, torch.device(self.device)) if self.can_be_replayed else forward
 
     def __call__(self, state: State, positions: Tensor | None = None) -> tuple[Any, Any]:
         """Return the energy in kJ/mol and the forces (N, 3) in kJ/mol/nm of a State.
 
         As arrays, or as tensors where the positions (N, 3) in nm are given as one, which is what a
         PythonTorchForce does.
+
+        Raises
+        ------
+        ValueError
+            If a neighbour list on a GPU cannot be made; where it has no room, it gets more.
         """
         as_tensor = positions is not None
         if positions is None:
@@ -55,10 +77,29 @@ class PythonComputation:
         inputs = [positions.to(self.device)]
         if self.periodic:
             inputs.append(_tensor(state.getPeriodicBoxVectors(asNumpy=True)).to(self.device))
-        energy, forces = self.module.forward(*inputs)
         if as_tensor:
+            energy, forces = self.step(*inputs)
             return energy, forces.to(positions.device)
-        return energy.item(), forces.cpu().numpy()
+
+        def evaluate() -> tuple[float, Tensor]:
+            energy, forces = self.step(*inputs)
+            return energy.item(), forces
+
+        if self.can_be_replayed:
+            module: Any = self.module
+            value, forces = with_room(evaluate, _is_number, module.problem, self._make_room)
+        else:
+            value, forces = evaluate()
+        return value, forces.cpu().numpy()
+
+    def _make_room(self) -> None:
+        self.module.make_room()
+        assert isinstance(self.step, Replayed)
+        self.step.forget()
+
+
+def _is_number(found: tuple[float, Tensor]) -> bool:
+    return math.isfinite(found[0])
 
 
 def _tensor(quantity: unit.Quantity) -> Tensor:
@@ -85,6 +126,7 @@ class FileComputation(PythonComputation):
         self.path, self.sha256 = str(path.resolve()), model.metadata.content_sha256
         self.device = str(model.device)
         self.kernels: Any = model.kernels
+        self.can_be_replayed = model.can_be_replayed
         self.attachment, self.periodic = attachment, attachment.periodic
 
     @cached_property

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import ase
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from idle_md.bonds import find_bonds
 from idle_md.deploy import DeployedModel, load
+from idle_md.engines.edges.kept import list_problem
+from idle_md.engines.edges.room import ROOM
 from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.force import backend_of, create_force
 from idle_md.engines.openmm.guard import GuardReporter
@@ -111,6 +114,7 @@ def run_openmm(
                 "backend": backend_of(setup.force),
                 "platform": context.getPlatform().getName(),
                 "kernels": setup.deployed.kernels,
+                "device": str(setup.deployed.device),
                 "threads": threads,
             }
         )
@@ -132,7 +136,7 @@ def _set_up(
     model: DeployedModel | str | Path, structure: ase.Atoms | str | Path, settings: MDSettings
 ) -> Setup:
     """Read and check the start, and make the System."""
-    deployed = load(model, kernels=settings.kernels)
+    deployed = load(model, settings.device, kernels=settings.kernels)
     given, surroundings = read_start(structure, settings)
     start = standard_form(given) if surroundings is None else given.copy()
     saved = None
@@ -176,7 +180,11 @@ def _within(
     structure = atoms.numbers, atoms.positions, _cell(atoms)
     check_start(deployed, *structure, atoms=chosen, cutoff_angstrom=cutoff)
     system, charge = make_mixed_system(
-        model, surroundings, backend=settings.backend, kernels=settings.kernels
+        model,
+        surroundings,
+        backend=settings.backend,
+        kernels=settings.kernels,
+        device=settings.device,
     )
     warn_of_charge(charge)
     return system, model_force(system), chosen
@@ -191,14 +199,34 @@ def _make_context(setup: Setup, settings: MDSettings) -> openmm.Context:
     if settings.ensemble == "npt":
         setup.system.addForce(make_barostat(setup.start, settings, seed))
     platform = find_platform(settings.platform or setup.default_platform)
-    return openmm.Context(setup.system, make_integrator(settings, seed), *platform)
+    context = openmm.Context(setup.system, make_integrator(settings, seed), *platform)
+    _check_device(context.getPlatform().getName(), setup)
+    return context
+
+
+def _check_device(platform: str, setup: Setup) -> None:
+    """Check that a TorchForce runs on a platform, and gets its positions where the model is."""
+    device = setup.deployed.device.type
+    if backend_of(setup.force) != "torchforce":
+        return
+    if platform == "OpenCL":
+        raise ValueError(
+            "openmmtorch 1.5 was built for an earlier OpenMM and ends the process on platform "
+            "OpenCL: take another platform, or backend pythonforce"
+        )
+    if (platform == "CUDA") != (device == "cuda"):
+        raise ValueError(
+            f"a TorchForce on platform {platform} has no positions for a model on {device}: take "
+            "platform CUDA for device cuda and another one for cpu, or backend pythonforce"
+        )
 
 
 def _make_recorder(context: openmm.Context, setup: Setup, settings: MDSettings) -> Recorder:
     """Return what records and watches the run, without its trajectory."""
     start, beside = setup.start, settings.trajectory or settings.checkpoint
     frame = beside.with_suffix(".last_good.xyz") if beside else Path("last_good.xyz")
-    guard = GuardReporter(frame, settings.interval, start, settings.max_stretch or None)
+    explain = partial(_list_problem, setup) if setup.deployed.can_be_replayed else None
+    guard = GuardReporter(frame, settings.interval, start, settings.max_stretch or None, explain)
     recorder = Recorder(context, guard, checkpoint=make_checkpoint(settings, start))
     if settings.max_spread is not None or settings.spread_file is not None:
         recorder.spread = SpreadReporter(
@@ -214,6 +242,11 @@ def _make_recorder(context: openmm.Context, setup: Setup, settings: MDSettings) 
     written = _written(setup, settings)
     recorder.frames = 0 if written is None else written.frames
     return recorder
+
+
+def _list_problem(setup: Setup, atoms: ase.Atoms) -> str:
+    reason = list_problem(setup.deployed, atoms[setup.atoms])
+    return f"{reason}; backend pythonforce makes more room" if reason == ROOM else reason
 
 
 def _written(setup: Setup, settings: MDSettings) -> Written | None:

@@ -32,9 +32,12 @@ class OpenMMEngine:
     ----------
     backend
         How OpenMM calls the model, see :func:`~idle_md.engines.openmm.create_force`.
+    device
+        Where the model runs.
     """
 
     backend: Backend
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -50,7 +53,7 @@ class OpenMMEngine:
 
     def evaluator(self, path: str | Path) -> Evaluate:
         """Return what evaluates structures that are periodic in all directions, or in none."""
-        model = load(path)
+        model = load(path, self.device)
 
         def make_force(numbers: Sequence[int], periodic: bool) -> openmm.Force:
             return create_force(model, numbers, backend=self.backend, periodic=periodic)

@@ -28,6 +28,9 @@ from idle_md.native.places import find_library
 SCALED = "model"
 """Name of the collective variable that a scaled force multiplies."""
 
+GRAPHS = "useCUDAGraphs"
+"""Property of a TorchForce, which records CUDA graphs on OpenMM's platform CUDA."""
+
 logger = logging.getLogger(__name__)
 
 if why_not("torchforce") is None:
@@ -52,6 +55,7 @@ def create_force(
     scale: str | None = None,
     embed: bool = True,
     energy: Energy = "total",
+    device: str | torch.device = "cpu",
 ) -> Force:
     """Return an OpenMM force that runs a deployed model.
 
@@ -86,17 +90,21 @@ def create_force(
         the XML is read, instead of holding the model. Backend ``"pythonforce"`` alone can do that.
     energy
         ``"total"``, or ``"interaction"`` without the reference energies of the atoms.
+    device
+        Where a model that is given as a path runs, see :func:`idle_md.deploy.load`. A TorchForce
+        has positions where OpenMM's platform has them, so a model on a GPU needs the platform CUDA.
 
     Raises
     ------
     ValueError
         If the model is an explicit difference, does not know an element (names elements and
-        particles), or an index is out of range or repeated; if ``neighbors`` does not fit the
-        system; if ``embed=False`` is asked for without a path or of another backend.
+        particles), or an index is out of range or repeated; if there is no such device, or
+        ``neighbors`` does not fit the system; if ``embed=False`` is asked for without a path or of
+        another backend.
     ImportError
         If a backend, or NNPOps, is asked for that does not work here.
     """
-    deployed = load(model, kernels=kernels)
+    deployed = load(model, device, kernels=kernels)
     deployed.check_complete()
     numbers, chosen = chosen_particles(topology_or_numbers, atoms)
     deployed.check_elements(numbers, chosen)
@@ -107,7 +115,7 @@ def create_force(
     attachment = Attachment(numbers, chosen, periodic, neighbors, energy)
     if embed:
         through = choose(backend, _why_not_torchforce(deployed))
-        force = _force(attachment.script(deployed), deployed.device, through)
+        force = _force(attachment, deployed, through)
     elif isinstance(model, DeployedModel) or backend not in ("auto", "pythonforce"):
         raise ValueError("embed=False needs the path of a model, and backend 'pythonforce'")
     else:
@@ -131,13 +139,16 @@ def _why_not_torchforce(model: DeployedModel) -> str | None:
     return None
 
 
-def _force(module: torch.jit.ScriptModule, device: torch.device, backend: str) -> Any:
-    if backend == "pythonforce":
-        return PythonForce(PythonComputation(module, device))
-    if backend == "pythontorchforce":
-        return force_class(backend)(PythonComputation(module, device))
+def _force(attachment: Attachment, model: DeployedModel, backend: str) -> Any:
+    module = attachment.script(model)
+    if backend != "torchforce":
+        computation = PythonComputation(module, model.device, model.can_be_replayed)
+        return (PythonForce if backend == "pythonforce" else force_class(backend))(computation)
     force = force_class(backend)(module)
     force.setOutputsForces(True)
+    waits = attachment.neighbors == "vesin"  # for the GPU, in every search
+    if model.can_be_replayed and not waits and GRAPHS in force.getProperties():
+        force.setProperty(GRAPHS, "true")
     return force
 
 

@@ -1,6 +1,6 @@
 """Dynamics that is stopped where it breaks, with its last good structure kept."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +67,8 @@ class GuardReporter:
     max_stretch
         Longest bond that a run goes on with, in sums of the covalent radii of its atoms. 2 is a
         broken bond; None allows every reaction.
+    explain
+        Says why a structure has no energy, or nothing, where that is not a number.
 
     Raises
     ------
@@ -80,13 +82,14 @@ class GuardReporter:
         interval: int,
         start: ase.Atoms,
         max_stretch: float | None = BROKEN,
+        explain: Callable[[ase.Atoms], str] | None = None,
     ) -> None:
         if max_stretch is not None and max_stretch <= BONDED:
             raise ValueError(
                 f"max_stretch is {max_stretch:g}: up to {BONDED:g} sums of covalent radii are "
                 f"bonds; {BROKEN:g} is a broken bond, None watches none"
             )
-        self.frame, self.interval = Path(frame), interval
+        self.frame, self.interval, self.explain = Path(frame), interval, explain
         self.good: ase.Atoms = start.copy()
         self.good.info = {"step": 0, "time_ps": 0.0}
         self.step = 0
@@ -106,6 +109,7 @@ class GuardReporter:
         step = state.getStepCount()
         found = (
             self._not_finite(now.positions, "position")
+            or self._explained(state.getPotentialEnergy()._value, now)
             or self._not_finite(state.getForces(asNumpy=True)._value, "force")
             or self._energy(state.getPotentialEnergy()._value, now)
             or self._stretched(now)
@@ -143,6 +147,12 @@ class GuardReporter:
     def _not_finite(self, vectors: NDArray[np.float64], what: str) -> tuple[list[int], str] | None:
         bad = np.flatnonzero(~np.isfinite(vectors).all(1)).tolist()
         return (bad, f"the {what} of atom {bad[0]} is not a number") if bad else None
+
+    def _explained(self, energy: float, now: ase.Atoms) -> tuple[list[int], str] | None:
+        if np.isfinite(energy) or self.explain is None:
+            return None
+        reason = self.explain(now)
+        return ([], f"the energy is not a number: {reason}") if reason else None
 
     def _energy(self, energy: float, now: ase.Atoms) -> tuple[list[int], str] | None:
         if np.isfinite(energy):

@@ -162,6 +162,7 @@ def make_mixed_system(
     *,
     backend: Backend = "auto",
     kernels: Kernels = "auto",
+    device: str = "cpu",
 ) -> tuple[openmm.System, float]:
     """Return a mixed System, and the charge in e that the force field gives the model's part.
 
@@ -173,7 +174,7 @@ def make_mixed_system(
         File of a deployed model.
     surroundings
         What is around it.
-    backend, kernels
+    backend, kernels, device
         See :func:`~idle_md.engines.openmm.create_force`.
 
     Raises
@@ -208,7 +209,8 @@ def make_mixed_system(
             f"structure: {error}"
         ) from error
     try:
-        potential = MLPotential("idle-md", modelPath=str(model), backend=backend, kernels=kernels)
+        options = {"backend": backend, "kernels": kernels, "device": device}
+        potential = MLPotential("idle-md", modelPath=str(model), **options)
     except KeyError as error:
         raise ImportError(
             "openmmml does not find its plug-in 'idle-md': install idle_md anew, so that its entry "

@@ -12,7 +12,7 @@ from idle_md.engines.edges.choice import Neighbors, edges_for
 from idle_md.units import KJ_PER_MOL
 
 Energy = Literal["total", "interaction"]
-KEPT = ("metadata", "periodic")
+KEPT = ("metadata", "periodic", "problem", "make_room")
 PICKLED_AS = "idle_md.engines.openmm"
 """Where a System's XML looks for the classes that are pickled into it, wherever they stand."""
 
@@ -94,6 +94,16 @@ class OpenMMModule(nn.Module):
             energy = energy - self.offset
         return energy, forces
 
+    @torch.jit.export
+    def problem(self) -> int:
+        """Return what was wrong with the neighbour list, where that gives no numbers."""
+        return int(self.edges.problem())
+
+    @torch.jit.export
+    def make_room(self) -> None:
+        """Double the room of a neighbour list on a GPU."""
+        self.edges.make_room()
+
 
 class _OnAnotherThread(nn.Module):
     """A module that differentiates by autograd, run by another thread than the one that calls it.
@@ -117,3 +127,11 @@ class _OnAnotherThread(nn.Module):
         running = torch.jit.fork(self.module, positions, box)
         energy, forces = torch.jit.wait(running)
         return energy, forces
+
+    @torch.jit.export
+    def problem(self) -> int:
+        return int(self.module.problem())
+
+    @torch.jit.export
+    def make_room(self) -> None:
+        self.module.make_room()

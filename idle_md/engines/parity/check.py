@@ -90,10 +90,12 @@ def check_engines(
     structures: Mapping[str, ase.Atoms] | None = None,
     ranks: Sequence[int] = (1,),
     others: Sequence[Engine] | None = None,
+    device: str = "cpu",
 ) -> Check:
     """Evaluate structures in every engine that is installed and compare the results.
 
-    The reference is the ASE calculator on the portable graph, in the precision of the file.
+    The reference is the ASE calculator on the portable graph and the CPU, in the precision of the
+    file.
 
     Parameters
     ----------
@@ -106,20 +108,23 @@ def check_engines(
         MPI ranks on which LAMMPS runs.
     others
         Engines that are compared; by default all of :func:`idle_md.engines.registry.engines`.
+    device
+        Where those run the model, see :func:`idle_md.deploy.load`; those of other packages where
+        they choose.
 
     Raises
     ------
     ValueError
         If the model is an explicit difference, which runs in ASE alone, or does not know an
-        element.
+        element; or if there is no such device.
     """
-    model = load(path, kernels="portable")
+    model = load(path, device, kernels="portable")
     model.check_complete()
     elements = model.metadata.elements
     systems = dict(structures or {name: make(elements) for name, make in SAMPLES.items()})
     wanted = REFERENCE.evaluator(path)(list(systems.values()))
     comparisons = []
-    for engine in engines(ranks) if others is None else others:
+    for engine in engines(ranks, device) if others is None else others:
         reason = engine.why_not(model)
         if reason is not None:
             comparisons.append(Comparison(engine.name, {}, {}, reason))

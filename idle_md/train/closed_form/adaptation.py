@@ -1,7 +1,8 @@
 """A closed form as a checkpoint keeps it: enough to use it again, and how sure it is."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +70,12 @@ class Adaptation:
         base = adapted_from(metadata, kept.pop("base"))
         differences, prior = _unpacked(kept.pop("differences")), Prior(**kept.pop("prior"))
         return cls(base, differences, prior=prior, **kept)
+
+    def to(self, device: torch.device) -> "Adaptation":
+        """Return the same on a device."""
+        base = copy.deepcopy(self.base).to(device)
+        direction, constants = self.direction.to(device), self.constants.to(device)
+        return replace(self, base=base, direction=direction, constants=constants)
 
     def packed(self) -> dict[str, Any]:
         """Return all but the model as plain values and tensors, for metadata of a checkpoint."""
@@ -161,7 +168,7 @@ def deviations(
         n_atoms = int(store.n_atoms[index])
         chosen = generator.permutation(3 * n_atoms)[:components]
         axes = torch.eye(3 * n_atoms, dtype=torch.float64)[chosen].view(-1, n_atoms, 3)
-        found = posterior.variances(tensors.batch([index]), axes).numpy()
+        found = posterior.variances(tensors.batch([index]), axes).cpu().numpy()
         energies[index] = max(found[0], missed_per_atom * n_atoms)
         first = store.offsets[index]
         forces[first + chosen // 3, chosen % 3] = np.maximum(found[1:], missed)

@@ -117,6 +117,7 @@ class Correction:
 
         The batch is in the model's precision, :attr:`dtype`.
         """
+        batch = batch.to(self.constants.device)
         energies, forces = self._slope.predict(batch)
         constants = self.constants[batch.species]
         return energies + sum_by_system(constants, batch.graph_index, batch.n_graphs), forces
@@ -148,9 +149,11 @@ class Posterior:
         """Return the most probable correction, or one drawn from the posterior with a seed."""
         weights, coefficients = self._regression.weights, self._regression.coefficients
         if drawn is not None:
-            weights, coefficients = self._regression.sample(torch.Generator().manual_seed(drawn))
+            weights, coefficients = self._regression.sample(
+                torch.Generator("cpu").manual_seed(drawn)
+            )
         elements = self._base.backbone.elements
-        constants = torch.zeros(max(elements) + 1, dtype=torch.float64)
+        constants = coefficients.new_zeros(max(elements) + 1)
         constants[elements] = coefficients
         return Correction(self._base, self._features.direction(weights), constants)
 
@@ -164,9 +167,10 @@ class Posterior:
         displacements
             Unit vectors (K, n, 3) along which the energy is differentiated.
         """
-        features = self._features(batch, displacements)
-        elements = self._base.backbone.elements
-        mean = torch.zeros(len(features), len(elements), dtype=torch.float64)
+        where, elements = self._base.device, self._base.backbone.elements
+        batch = batch.to(where)
+        features = self._features(batch, displacements.to(where))
+        mean = torch.zeros(len(features), len(elements), dtype=torch.float64, device=where)
         mean[0] = element_counts(batch, elements)[0]
         return torch.relu(self._regression.covariance(features, mean).diagonal())
 
@@ -210,23 +214,25 @@ def fit_correction(
     """
     tangent, elements = Tangent(base), base.backbone.elements
     tensors = GeometryTensors(differences.store, base.backbone.cutoff, [], torch.float64)
-    observed = observe(differences, MOST_ROWS, seed)
+    tensors = tensors.to(base.device)
+    observed = [one.to(base.device) for one in observe(differences, MOST_ROWS, seed)]
     prior = prior or _most_probable(tangent, tensors, sampled(observed, EVIDENCE_ROWS, seed))
     n_rows = sum(len(one) for one in observed)
     is_exact = n_rows <= min(EXACT_ROWS, FEATURE_BYTES // (4 * tangent.n_columns))
-    projection = None if is_exact else Projection(tangent.n_columns, KEPT, seed)
+    projection = None if is_exact else Projection(tangent.n_columns, KEPT, seed, base.device)
     features = Features(tangent, prior.factors, projection)
     matrix = torch.cat([_rows(features, tensors, one) for one in observed])
     targets, kinds, known_noise = _targets(observed)
-    noise = torch.tensor(prior.noise, dtype=torch.float64)[kinds] + known_noise
+    noise = known_noise.new_tensor(prior.noise)[kinds] + known_noise
     regression = regress(matrix, _means(tensors, observed, elements), noise, targets)
     return Posterior(prior, observed, base, features, regression)
 
 
 def element_counts(batch: Batch, elements: Sequence[int]) -> Tensor:
     """Return the number of atoms of each element (B, n_elements), float64."""
-    counts = torch.zeros(batch.n_graphs, len(elements), dtype=torch.float64)
-    one_hot = (batch.species[:, None] == torch.tensor(elements)).double()
+    known = batch.species.new_tensor(elements)
+    one_hot = (batch.species[:, None] == known).double()
+    counts = one_hot.new_zeros(batch.n_graphs, len(elements))
     return counts.index_add(0, batch.graph_index, one_hot)
 
 
@@ -254,9 +260,7 @@ def _rows(features: Features, tensors: GeometryTensors, one: Observed) -> Tensor
 def _targets(observed: Sequence[Observed]) -> tuple[Tensor, Tensor, Tensor]:
     """Return values, kinds and known variances (n,) of all observations."""
     kinds = torch.cat([one.kinds for one in observed])
-    noise = torch.cat(
-        [torch.tensor(one.variances, dtype=torch.float64)[one.kinds] for one in observed]
-    )
+    noise = torch.cat([one.slopes.new_tensor(one.variances)[one.kinds] for one in observed])
     return torch.cat([one.values for one in observed]), kinds, noise
 
 
@@ -266,7 +270,7 @@ def _means(
     """Return the columns of the mean (n, n_elements): element counts of energies alone."""
     rows = []
     for one in observed:
-        rows.append(torch.zeros(len(one), len(elements), dtype=torch.float64))
+        rows.append(one.slopes.new_zeros(len(one), len(elements)))
         if one.has_energy:
             rows[-1][0] = element_counts(tensors.batch([one.geometry]), elements)[0]
     return torch.cat(rows)

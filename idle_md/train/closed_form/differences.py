@@ -1,7 +1,7 @@
 """What a new level has over a known one at labelled geometries, and along which directions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -70,13 +70,18 @@ class Observed:
     def values(self) -> Tensor:
         """The energy, if it is known, and the slopes (len,)."""
         known = [self.energy] if self.has_energy else []
-        return torch.cat([torch.tensor(known, dtype=torch.float64), self.slopes])
+        return torch.cat([self.slopes.new_tensor(known), self.slopes])
 
     @property
     def kinds(self) -> Tensor:
         """``ENERGY`` or ``SLOPE`` (len,)."""
         kinds = [ENERGY] * self.has_energy + [SLOPE] * len(self.slopes)
-        return torch.tensor(kinds, dtype=torch.int64)
+        return torch.tensor(kinds, dtype=torch.int64, device=self.slopes.device)
+
+    def to(self, device: torch.device) -> "Observed":
+        """Return the same on a device."""
+        moves, slopes = self.displacements.to(device), self.slopes.to(device)
+        return replace(self, displacements=moves, slopes=slopes)
 
     def thinned(self, count: int) -> "Observed":
         """Return the same with the first directions alone."""
@@ -103,7 +108,7 @@ def observe(differences: Differences, most_rows: int, seed: int) -> list[Observe
     seed
         Of the directions.
     """
-    store, generator = differences.store, torch.Generator().manual_seed(seed)
+    store, generator = differences.store, torch.Generator("cpu").manual_seed(seed)
     everything = []
     for index in range(store.n_geometries):
         atoms = slice(store.offsets[index], store.offsets[index + 1])
@@ -148,7 +153,7 @@ def internal_displacements(positions: Tensor, periodic: bool, generator: torch.G
     random, so that its first members are a random choice.
     """
     n_atoms = len(positions)
-    axes = torch.eye(3, dtype=torch.float64)
+    axes = torch.eye(3, dtype=torch.float64, device=positions.device)
     rigid = [axis.expand(n_atoms, 3) for axis in axes]
     if not periodic:
         arms = positions.double() - positions.double().mean(0)
@@ -157,6 +162,7 @@ def internal_displacements(positions: Tensor, periodic: bool, generator: torch.G
     basis, strength, _ = torch.linalg.svd(stacked, full_matrices=True)
     rest = basis[:, int((strength > 1e-6 * strength[0]).sum()) :]
     size = rest.shape[1]
-    turned, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
+    drawn = torch.randn(size, size, generator=generator, dtype=torch.float64, device="cpu")
+    turned, _ = torch.linalg.qr(drawn)
     moves: Tensor = (rest @ turned).T.reshape(size, n_atoms, 3)
     return moves

@@ -71,8 +71,7 @@ def _search(
     prior = kernels.diagonal(dim1=1, dim2=2).sum(0)
     variance = float((rest.square().sum() + SMALLEST_VARIANCE) / prior.sum().clamp(min=1e-300))
     typical = float(rest[noisy].square().mean()) + SMALLEST_VARIANCE
-    start = torch.tensor([math.log(variance)] * len(kernels) + [math.log(typical) - 4.0])
-    start = start.to(targets.dtype)
+    start = targets.new_tensor([math.log(variance)] * len(kernels) + [math.log(typical) - 4.0])
     smallest = SMALLEST_NOISE * typical
     constant = free.T @ ((fixed + smallest * noisy)[:, None] * free)
     noise = free.T @ (noisy.to(targets.dtype)[:, None] * free)
@@ -144,8 +143,13 @@ class Regression(ABC):
         By Matheron's rule: a draw from the prior, moved to the targets as the mean would be.
         """
         n, columns = self._features.shape
-        drawn = torch.randn(columns, generator=generator, dtype=torch.float64)
-        noise = torch.randn(n, generator=generator, dtype=torch.float64) * self._noise.sqrt()
+        drawn, noise = (
+            torch.randn(size, generator=generator, dtype=torch.float64, device=generator.device).to(
+                self._noise
+            )
+            for size in (columns, n)
+        )
+        noise = noise * self._noise.sqrt()
         seen = (self._features @ drawn.to(self._features.dtype)).double() + noise
         weights, found = self._solve(self._centred - seen)
         return drawn + weights, self._plain + self._to_basis @ found
@@ -180,7 +184,7 @@ class Regression(ABC):
         """
         covariance = torch.linalg.pinv(self._precision(rows), hermitian=True)
         own = self._basis[rows]
-        others = torch.eye(own.shape[1], dtype=own.dtype) - own.T @ own
+        others = torch.eye(own.shape[1], dtype=own.dtype, device=own.device) - own.T @ own
         if own.shape[1] and float(torch.linalg.eigvalsh(others)[0]) < 1e-9:
             covariance = torch.full_like(covariance, torch.nan)
         return covariance @ self._duals[rows], covariance
@@ -237,7 +241,7 @@ class _Primal(Regression):
 
     def _prepare(self) -> None:
         features, noise = self._features, self._noise
-        normal = torch.eye(features.shape[1], dtype=torch.float64)
+        normal = torch.eye(features.shape[1], dtype=torch.float64, device=features.device)
         for rows, some in zip(features.split(BLOCK), noise.split(BLOCK), strict=True):
             scaled = rows / some.sqrt().to(rows.dtype)[:, None]
             normal += (scaled.T @ scaled).double()
@@ -275,7 +279,7 @@ class _Primal(Regression):
 def gram(features: Tensor) -> Tensor:
     """Return the inner products (n, n) of rows (n, D), in float64."""
     n = len(features)
-    products = torch.empty(n, n, dtype=torch.float64)
+    products = torch.empty(n, n, dtype=torch.float64, device=features.device)
     for start in range(0, n, BLOCK):
         rows = slice(start, min(start + BLOCK, n))
         found = features[rows] @ features[: rows.stop].T

@@ -20,16 +20,22 @@ class Projection:
     n_kept
         D, even and smaller than P.
     seed
-        Of signs and frequencies.
+        Of signs and frequencies, which are the same on every device.
+    device
+        Where vectors are.
     """
 
-    def __init__(self, n_columns: int, n_kept: int, seed: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed)
+    def __init__(
+        self, n_columns: int, n_kept: int, seed: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
+        generator = torch.Generator("cpu").manual_seed(seed)
         self.n_columns = n_columns
-        self._signs = 1.0 - 2.0 * torch.randint(0, 2, (n_columns,), generator=generator).float()
+        signs = torch.randint(0, 2, (n_columns,), generator=generator, device="cpu").float()
+        signs = 1.0 - 2.0 * signs
         self._length = 1 << (n_columns - 1).bit_length()
-        frequencies = 1 + torch.randperm(self._length // 2 - 1, generator=generator)
-        self._frequencies = frequencies[: n_kept // 2]
+        half = self._length // 2
+        frequencies = 1 + torch.randperm(half - 1, generator=generator, device="cpu")
+        self._signs, self._frequencies = signs.to(device), frequencies[: n_kept // 2].to(device)
         self._scale = (2.0 / n_kept) ** 0.5
 
     def __call__(self, rows: Tensor) -> Tensor:
@@ -47,7 +53,8 @@ class Projection:
         That is, ``transposed(w) @ x == w @ projection(x)``.
         """
         real, imaginary = weights.tensor_split(2)
-        spectrum = torch.zeros(self._length // 2 + 1, dtype=torch.complex128)
+        size = self._length // 2 + 1
+        spectrum = torch.zeros(size, dtype=torch.complex128, device=weights.device)
         spectrum[self._frequencies] = torch.complex(real.double(), imaginary.double())
         wave = torch.fft.irfft(spectrum, self._length)[: self.n_columns]
         full: Tensor = 0.5 * self._length * self._scale * wave * self._signs.double()

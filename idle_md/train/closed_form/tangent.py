@@ -58,7 +58,7 @@ class Tangent:
             self.columns[name] = slice(start, start + size)
             start += size
         self.n_columns = start
-        self.scales = torch.ones(start, dtype=torch.float64)
+        self.scales = torch.ones(start, dtype=torch.float64, device=potential.device)
         if expected is not None:
             self.columns, self.scales = {WHOLE: slice(0, start)}, expected
 
@@ -75,7 +75,8 @@ class Tangent:
         parameters = free_parameters(self.potential)
         vectors = batch.edge_vectors.detach().requires_grad_(True)
         energy = atomic_energies(self.potential, batch, vectors).sum()
-        moves = torch.zeros(0, *batch.positions.shape) if displacements is None else displacements
+        none = batch.positions.new_zeros(0, *batch.positions.shape)
+        moves = none if displacements is None else displacements
         found = torch.autograd.grad(
             energy, parameters, retain_graph=len(moves) > 0, materialize_grads=True
         )
@@ -115,7 +116,8 @@ class Slope(nn.Module):
         super().__init__()
         self.potential = copy.deepcopy(potential).requires_grad_(False)
         moved = free_parameters(self.potential)
-        parts = direction.to(potential.dtype).split([parameter.numel() for parameter in moved])
+        direction = direction.to(potential.device, potential.dtype)
+        parts = direction.split([parameter.numel() for parameter in moved])
         tangents = {id(p): part.view_as(p) for p, part in zip(moved, parts, strict=True)}
         named = dict(self.named_parameters())
         self._tangents = {

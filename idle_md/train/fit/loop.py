@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from rich.console import Console
 
@@ -65,7 +66,8 @@ def fit(
     """
     config = task.config
     keep_freed_memory()
-    batches = Batches(task.tensors, task.stream, validation_indices(task))
+    where = processes.device(config.device)
+    batches = Batches(task.tensors.to(where), task.stream, validation_indices(task))
     _check_shares(batches)
     if console is not None:
         console.print(label_table(task.label_counts))
@@ -79,7 +81,7 @@ def fit(
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         about = checkpoint_metadata(task) if metadata is None else metadata
-        trainer = _trainer(config, Validation(folder, about), folder, console)
+        trainer = _trainer(config, where, Validation(folder, about), folder, console)
         trainer.fit(module, ckpt_path=checkpoint if may_resume else None, weights_only=True)
     if console is not None:
         console.print(module.ending, highlight=False)
@@ -117,13 +119,16 @@ def _check_shares(batches: Batches) -> None:
 
 
 def _trainer(
-    config: TrainConfig, validation: Validation, folder: RunFolder, console: Console | None
+    config: TrainConfig,
+    where: torch.device,
+    validation: Validation,
+    folder: RunFolder,
+    console: Console | None,
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     budget = config.budget
-    averaging = WeightAveraging(
-        use_buffers=False, multi_avg_fn=moving_average(config.optimizer.ema_decay)
-    )
+    average = moving_average(config.optimizer.ema_decay)
+    averaging = WeightAveraging(where, use_buffers=False, multi_avg_fn=average)
     last = ModelCheckpoint(
         folder.path,
         folder.last_checkpoint.stem,
@@ -136,8 +141,7 @@ def _trainer(
     if budget.early_stopping is not None:
         callbacks.append(EarlyStopping("score", patience=budget.early_stopping))
     return lightning.Trainer(
-        accelerator="auto",
-        **processes.trainer_settings(),
+        **processes.trainer_settings(where),
         max_epochs=math.ceil(budget.steps / budget.validate_every) if budget.steps else -1,
         gradient_clip_val=config.optimizer.gradient_clip,
         callbacks=callbacks,

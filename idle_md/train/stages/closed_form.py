@@ -100,14 +100,15 @@ class ClosedForm(Stage):
         source, about = load_checkpoint(self.model)
         if self.refined_from is not None:
             about = about | {ADAPTED_FROM: packed(*load_checkpoint(self.refined_from))}
-        base = base_level(source, about, self.base, self.config.target)
+        where = processes.device(self.config.device)
+        base = base_level(source, about, self.base, self.config.target).to(where)
         task = build_task(with_network_of(base, self.config))
         check_elements(task.elements, base, self.base)
         config = student_config(base, self.student, self.settings)
         said = checkpoint_metadata(task) | {ADAPTED_FROM: packed(source, about)}
         if not processes.by_first(self.folder.closed_form_file.is_file):
             processes.by_first(lambda: self._fit(task, base, said, console))
-        adaptation = Adaptation.of(load_checkpoint(self.folder.closed_form_file)[1])
+        adaptation = Adaptation.of(load_checkpoint(self.folder.closed_form_file)[1]).to(where)
         student = student_task(task, adaptation, config, self.settings)
         start = student_start(student, adaptation, self.settings)
         metadata = said | {KEY: adaptation.packed()}
@@ -133,7 +134,9 @@ class ClosedForm(Stage):
         It was fitted for so many seconds, and made ready to be in so many ``before``.
         """
         potential, about = load_checkpoint(self.folder.best_checkpoint)
-        adaptation = replace(Adaptation.of(about), missed=_missed(student, potential))
+        where = processes.device(self.config.device)
+        potential.to(where)
+        adaptation = replace(Adaptation.of(about).to(where), missed=_missed(student, potential))
         about[KEY] = adaptation.packed()
         save_checkpoint(self.folder.best_checkpoint, potential, about)
         posterior = self._posterior or adaptation.posterior()
@@ -231,8 +234,8 @@ def student_start(task: Task, adaptation: Adaptation, settings: StudentConfig) -
     """Return what a student starts as: the base model with shifted reference energies."""
     if settings.features is not None:
         return untrained_potential(task)
-    start = adaptation.base.alone(adaptation.base.fidelities[0], task.config.target)
-    start.reference_energies[:, 0] += adaptation.constants
+    start = adaptation.base.alone(adaptation.base.fidelities[0], task.config.target).cpu()
+    start.reference_energies[:, 0] += adaptation.constants.cpu()
     shift_reference_energies(task, start)
     start.forget_other_elements(task.config.target, task.elements)
     return start

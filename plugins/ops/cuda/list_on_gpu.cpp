@@ -72,7 +72,7 @@ void ListOnGpu::keep_for(at::Device device, int64_t atoms, std::array<bool, 3> p
   Kept fresh;
   fresh.device = device;
   fresh.atoms = atoms;
-  fresh.list = {int(atoms), periodic, cutoff_, skin_};
+  fresh.list = {int(atoms), periodic, cutoff_, skin_, densest_};
   const int64_t room = is_all_pairs ? std::max<int64_t>(atoms - 1, 0) : fresh.list.room();
   TORCH_CHECK_VALUE(2 * atoms * room < INT32_MAX, atoms, " atoms are too many for one GPU's list");
   fresh.index = new_index(atoms, room, is_all_pairs, device);
@@ -85,10 +85,23 @@ void ListOnGpu::keep_for(at::Device device, int64_t atoms, std::array<bool, 3> p
 
 int64_t ListOnGpu::searches() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!kept_.state.defined()) return 0;
-  char* state = bytes_of(kept_.state);
-  const int64_t place = reinterpret_cast<const char*>(report_of(kept_.list, state).searches) - state;
-  return kept_.state.narrow(0, place, 4).view(at::kInt).item<int>() + 1;
+  return kept_.state.defined() ? reported(report_of(kept_.list, bytes_of(kept_.state)).searches) + 1 : 0;
+}
+
+int64_t ListOnGpu::problem() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return kept_.state.defined() ? reported(report_of(kept_.list, bytes_of(kept_.state)).problem) : 0;
+}
+
+int64_t ListOnGpu::reported(const int* place) const {
+  const int64_t offset = reinterpret_cast<const char*>(place) - bytes_of(kept_.state);
+  return kept_.state.narrow(0, offset, 4).view(at::kInt).item<int>();
+}
+
+void ListOnGpu::make_room() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  densest_ *= 2.0;
+  kept_ = Kept();
 }
 
 }  // namespace idle_md::cuda

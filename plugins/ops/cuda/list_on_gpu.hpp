@@ -29,6 +29,10 @@ class ListOnGpu {
                                                         const std::optional<at::Tensor>& box, const at::Tensor& atoms,
                                                         double angstrom, at::ScalarType dtype);
   int64_t searches() const;
+  // What was wrong in the last call: bits, see arguments.hpp. Waits for the GPU.
+  int64_t problem() const;
+  // Twice the room for neighbours from now on; all tensors that were given away are no longer written to.
+  void make_room();
 
  private:
   // What is kept for a number of atoms, directions and a GPU.
@@ -43,9 +47,11 @@ class ListOnGpu {
                                            std::array<bool, 3> periodic, const at::Tensor& atoms, double angstrom,
                                            at::ScalarType dtype);
   void keep_for(at::Device device, int64_t atoms, std::array<bool, 3> periodic);
+  int64_t reported(const int* place) const;
 
   const double cutoff_, skin_;
   mutable std::mutex mutex_;
+  double densest_ = DeviceList().densest;
   Kept kept_;
 };
 

@@ -6,8 +6,6 @@
 namespace idle_md::cuda {
 namespace {
 
-// Atoms per cubic angstrom, twice those of water: diamond and ice under pressure have less.
-constexpr double densest = 0.2;
 constexpr int fewest_bins = 64, atoms_per_bin = 4;
 
 const char* real(bool is_double) { return is_double ? "double" : "float"; }

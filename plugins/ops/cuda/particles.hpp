@@ -12,12 +12,13 @@ namespace idle_md::cuda {
 
 constexpr int few_atoms = 128;  // up to which all pairs of an open system are edges
 
-// A list with a skin, whose state stays on the device between steps. Room for edges is fixed by the
-// densest liquid or solid that is expected; where it is not enough, edges are not numbers.
+// A list with a skin, whose state stays on the device between steps. Room for edges is fixed by how dense
+// the atoms can be; where it is not enough, edges are not numbers.
 struct DeviceList {
   int atoms = 0;
   std::array<bool, 3> periodic{};
   double cutoff = 0, skin = 0;  // angstrom
+  double densest = 0.2;         // atoms per cubic angstrom, twice those of water; diamond has less
 
   int room() const;              // edges of every atom
   long edges() const { return long(atoms) * room(); }
@@ -42,7 +43,7 @@ struct Vectors {
 void list_edges(Launcher& launcher, const DeviceList& list, char* state, const Particles& particles,
                 Int64* neighbor, const Vectors& vectors);
 
-// Where the state has the number of searches less one, and what is not zero where the list has a problem.
+// Where the state has the number of searches less one, and what is wrong with the list, see arguments.hpp.
 struct ListReport {
   const int *searches, *problem;
 };

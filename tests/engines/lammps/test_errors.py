@@ -69,6 +69,18 @@ def test_one_pair_of_types(commands, path, tmp_path) -> None:
     assert "start with * *" in text
 
 
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("gpu", "unknown device 'gpu': use cpu, cuda, or cuda:1 of several GPUs"),
+        ("cuda:3", "device 'cuda:3': torch "),
+    ],
+)
+def test_device(device, said, commands, tmp_path) -> None:
+    lines = replaced(commands, "pair_style", f"pair_style idle device {device}")
+    assert said in message(lines, tmp_path)
+
+
 def test_units(commands, tmp_path) -> None:
     text = message(replaced(commands, "units", "units lj"), tmp_path)
     assert "units metal (eV) or real (kcal/mol), not lj" in text

@@ -111,6 +111,25 @@ def test_what_is_not_a_number_is_named(tmp_path, energy, what) -> None:
     assert stop.value.atoms
 
 
+@pytest.mark.parametrize(
+    ("reason", "what"), [("no room", "energy is not a number: no room"), ("", "force of atom 0")]
+)
+def test_reason_why_there_is_no_number_is_told(tmp_path, reason, what) -> None:
+    def no_number(state):
+        return np.nan, np.full((8, 3), np.nan)
+
+    guard = GuardReporter(tmp_path / "good.xyz", 5, ETHANE, explain=lambda atoms: reason)
+    system = openmm.System()
+    for _ in range(8):
+        system.addParticle(1.0)
+    system.addForce(openmm.PythonForce(no_number))
+    reference = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
+    context.setPositions(0.1 * ETHANE.positions)
+    with pytest.raises(UnstableError, match=what):
+        guard.report(None, context.getState(positions=True, forces=True, energy=True))
+
+
 def explode(state):
     if state.getStepCount() >= 17:
         raise ValueError("the atoms have flown apart")

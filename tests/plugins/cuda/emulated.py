@@ -104,6 +104,7 @@ class List(ctypes.Structure):
         ("periodic", ctypes.c_bool * 3),
         ("cutoff", Double),
         ("skin", Double),
+        ("densest", Double),
     ]
 
 
@@ -279,15 +280,21 @@ class EmulatedList:
     """A list with a skin that is kept between calls, as on a device."""
 
     def __init__(
-        self, emulated: Emulated, atoms: int, periodic: Sequence[bool], cutoff: float, skin: float
+        self,
+        emulated: Emulated,
+        atoms: int,
+        periodic: Sequence[bool],
+        cutoff: float,
+        skin: float,
+        densest: float = 0.2,
     ) -> None:
         self.emulated = emulated
-        self.list = List(atoms, (ctypes.c_bool * 3)(*periodic), cutoff, skin)
+        self.list = List(atoms, (ctypes.c_bool * 3)(*periodic), cutoff, skin, densest)
         self.room = emulated.library.list_room(ctypes.byref(self.list))
         size = emulated.library.list_bytes(ctypes.byref(self.list))
         self.memory = torch.full((size + 64,), 255, dtype=torch.uint8)
         self.neighbor = torch.full((atoms, self.room), -1, dtype=torch.int64)
-        self.searches = 0
+        self.searches = self.problem = 0
 
     def edges(
         self,
@@ -309,7 +316,7 @@ class EmulatedList:
             unit,
         )
         made = Vectors(dtype == torch.float64, pointer(vectors))
-        searches = Int(0)
+        searches, problem = Int(0), Int(0)
         state = (pointer(self.memory) + 63) // 64 * 64
         self.emulated.call(
             "emulated_list",
@@ -319,9 +326,10 @@ class EmulatedList:
             Pointer(pointer(self.neighbor)),
             made,
             ctypes.byref(searches),
+            ctypes.byref(problem),
             seed,
         )
-        self.searches = searches.value
+        self.searches, self.problem = searches.value, problem.value
         centres = torch.arange(n).repeat_interleave(self.room)
         return torch.stack([centres, self.neighbor.flatten()]), vectors
 

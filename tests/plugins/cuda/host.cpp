@@ -82,11 +82,15 @@ int list_room(const DeviceList* list) { return list->room(); }
 long list_bytes(const DeviceList* list) { return long(list->state_bytes()); }
 
 int emulated_list(const DeviceList* list, char* state, const Particles* particles, Int64* neighbor,
-                  const Vectors* vectors, int* searches, unsigned seed) {
+                  const Vectors* vectors, int* searches, int* problem, unsigned seed) {
   return guarded([&] {
     EmulatedLauncher launcher("particles", seed);
     list_edges(launcher, *list, state, *particles, neighbor, *vectors);
-    if (list->atoms) *searches = *report_of(*list, state).searches + 1;
+    if (list->atoms) {
+      const auto report = report_of(*list, state);
+      *searches = *report.searches + 1;
+      *problem = *report.problem;
+    }
     return launcher.launches();
   });
 }

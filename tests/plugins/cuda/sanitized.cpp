@@ -96,8 +96,8 @@ void run(unsigned seed) {
   std::vector<double> vectors(3 * edges), gradients(3 * edges), energies(n), forces(3 * n);
   const Particles particles{true, positions.data(), is_periodic ? box : nullptr, chosen.data(), 1.0};
   const Vectors made{true, vectors.data()};
-  int searches = 0;
-  for (int step = 0; step < 2; ++step) check(emulated_list(&list, aligned, &particles, index.data() + edges, &made, &searches, seed));
+  int searches = 0, problem = 0;
+  for (int step = 0; step < 2; ++step) check(emulated_list(&list, aligned, &particles, index.data() + edges, &made, &searches, &problem, seed));
   if (n > 1) {
     std::vector<double> all(3 * n * (n - 1));
     const Vectors pairs{true, all.data()};

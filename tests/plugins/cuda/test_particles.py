@@ -92,8 +92,12 @@ def test_list_is_searched_anew_where_it_must(emulated: Emulated) -> None:
     assert searches_after(moved * 1.001, box * 1.001) == 4
 
 
-@pytest.mark.parametrize("what", ["crowded", "number", "far", "flat"])
-def test_problems_are_no_numbers_until_they_end(emulated: Emulated, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "problem"), [("crowded", 4), ("number", 2), ("far", 2), ("flat", 1)]
+)
+def test_problems_are_named_and_no_numbers_until_they_end(
+    emulated: Emulated, what: str, problem: int
+) -> None:
     rng = np.random.default_rng(5)
     box = box_of(rng, 9.0)
     good = apart(rng, 40, box)
@@ -111,7 +115,22 @@ def test_problems_are_no_numbers_until_they_end(emulated: Emulated, what: str) -
     for _ in range(2):
         _, vectors = kept.edges(torch.from_numpy(bad), torch.from_numpy(cell))
         assert bool(vectors.isnan().all())
+        assert kept.problem == problem
     check(*kept.edges(torch.from_numpy(good), torch.from_numpy(box)), good, box, True)
+    assert kept.problem == 0
+
+
+def test_room_can_be_made(emulated: Emulated) -> None:
+    rng = np.random.default_rng(5)
+    box = box_of(rng, 9.0)
+    positions, cell = 0.6 * apart(rng, 40, box), 0.6 * box  # 0.23 atoms per cubic angstrom
+    tensors = torch.from_numpy(positions), torch.from_numpy(cell)
+    kept = EmulatedList(emulated, 40, [True] * 3, CUTOFF, SKIN)
+    kept.edges(*tensors)
+    assert kept.problem == 4
+    roomy = EmulatedList(emulated, 40, [True] * 3, CUTOFF, SKIN, 2 * 0.2)
+    check(*roomy.edges(*tensors), positions, cell, True)
+    assert roomy.problem == 0
 
 
 def test_engines_units_and_precision(emulated: Emulated) -> None:

@@ -146,6 +146,9 @@ struct Grid {
   int bins[3], reach[3];
 };
 
+// What can be wrong with a list: bits of its problem.
+constexpr int bad_box = 1, bad_position = 2, no_room = 4;
+
 // A list with a skin and room for `room` edges of every atom.
 struct ListArguments {
   int atoms, most_bins, room;

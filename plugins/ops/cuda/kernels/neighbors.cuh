@@ -100,7 +100,7 @@ IDLE_MD_DEVICE void lay_bins(const ListArguments& args, const double* low, const
     is_bad = is_bad || !(reach < most_images);
     grid.reach[k] = is_bad ? 0 : int(reach);
   }
-  *args.problem = is_bad;
+  *args.problem = is_bad ? bad_box : 0;
 }
 
 // One block: the lattice as it is now, and the bins that the atoms are sorted into.
@@ -153,11 +153,12 @@ IDLE_MD_DEVICE void find_bins(const ListArguments& args) {
   const Grid& grid = *args.grid;
   const double* point = args.points + 3L * n;
   int bin = 0;
-  bool is_far = false;
+  bool is_far = false, is_lost = false;
   double wrapped[3] = {point[0], point[1], point[2]};
   for (int k = 0; k < 3; ++k) {
     const double fraction = dot(point, grid.reciprocal + 3 * k);
-    is_far = is_far || !(fabs(fraction) < farthest) || !(fabs(point[k]) < farthest);
+    is_lost = is_lost || !(fabs(point[k]) < farthest);
+    is_far = is_far || is_lost || !(fabs(fraction) < farthest);
     const int wraps = is_far || !args.periodic[k] ? 0 : int(floor(fraction));
     const double place = is_far ? 0.0 : (fraction - wraps - grid.origin[k]) * grid.per_bin[k];
     bin = bin * grid.bins[k] + min(larger(int(place), 0), grid.bins[k] - 1);
@@ -169,7 +170,7 @@ IDLE_MD_DEVICE void find_bins(const ListArguments& args) {
     args.before[3L * n + x] = point[x];
   }
   args.bin[n] = bin;
-  if (is_far) atomicOr(args.problem, 1);
+  if (is_far) atomicOr(args.problem, is_lost ? bad_position : bad_box);
 }
 
 // The image of a periodic direction that a bin beyond its ends belongs to.
@@ -236,7 +237,7 @@ IDLE_MD_DEVICE void search(const ListArguments& args) {
         }
         count = search_bin(args, atom, number, image, count);
       }
-  if (count > args.room && lane() == 0) atomicOr(args.problem, 1);
+  if (count > args.room && lane() == 0) atomicOr(args.problem, no_room);
   count = min(count, args.room);
   __syncwarp();
   const long row = long(atom) * args.room;

@@ -78,5 +78,5 @@ def test_data_the_model_cannot_be_compared_with(settings: dict[str, Any], tmp_pa
     store = Store.read(settings["data"]["store"])
     store.numbers[store.numbers == 8] = 16
     store.write(tmp_path / "sulfur.h5")
-    with pytest.raises(ValueError, match=r"elements that .* does not know: S"):
+    with pytest.raises(ValueError, match=r"elements that .* does not know there: S"):
         errors_of_file(run / "best.ckpt", tmp_path / "sulfur.h5")

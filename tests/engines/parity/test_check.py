@@ -95,7 +95,7 @@ def shift_third(predictions):
 def test_broken_engine_is_found(model_file, tmp_path, monkeypatch, capsys) -> None:
     path, file = model_file(), tmp_path / "check.json"
     engines = [check.REFERENCE, Changed(), Absent("LAMMPS", "lammps")]
-    monkeypatch.setattr(check, "engines", lambda ranks: engines)
+    monkeypatch.setattr(check, "engines", lambda ranks, device: engines)
     assert run(monkeypatch, path, "--json", file) == 0
     assert json.loads(file.read_text())["failures"] == []
     assert "LAMMPS is not installed" in capsys.readouterr().out

@@ -44,7 +44,7 @@ def main() -> None:
             shown = {level: kinds for level, kinds in config.labels.items() if level != MIDDLE}
             config = config.model_copy(update={"threads": 1, "labels": shown})
             run = train_unless_finished(config, Console())
-            errors = errors_of_file(run.best_checkpoint, JUDGED)["test"][HIGH]
+            errors = errors_of_file(run.best_checkpoint, JUDGED, roles=["test"])["test"][HIGH]
             rows.append({"way": way, "draw": draw, **errors})
         for way in WAYS:
             found = [row["relative_energy_mae_mev"] for row in rows if row["way"] == way]

@@ -43,7 +43,7 @@ METRICS = {
     "force_mae_mev_per_angstrom": "F",
 }
 HIGH, LOW = "wb97x", "gfn2"
-JUDGED = "chno-mini"
+JUDGED, ROLES = "chno-mini", ("test", "ood")
 KINDS = {"energies": ["energy"], "energies and forces": ["energy", "forces"]}
 BASELINE = "trivial baseline"
 RATES = (2e-4, 5e-4, 1.5e-3)  # of transfer
@@ -128,8 +128,8 @@ def trained(
         found.append(train_unless_finished(config, console))
     scores = [load_checkpoint(folder.best_checkpoint)[1]["validation"]["score"] for folder in found]
     best = found[int(np.argmin(scores))]
-    errors, metrics = errors_of_file(best.best_checkpoint, JUDGED), best.read_metrics()
-    row = {role: errors[role][HIGH] for role in ("test", "ood")}
+    errors = errors_of_file(best.best_checkpoint, JUDGED, roles=ROLES)
+    row, metrics = {role: errors[role][HIGH] for role in ROLES}, best.read_metrics()
     row |= {key: metrics[key] for key in ("closed_form", "uncertainty") if key in metrics}
     return {**row, "minutes": metrics["train_seconds"] / 60}
 
@@ -140,7 +140,7 @@ def baseline(kind: str, labels: int, seed: int, arguments: argparse.Namespace) -
     store = load(JUDGED)
     parts = {
         role: store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
-        for role in ("test", "ood")
+        for role in ROLES
     }
     return {**{role: fitted.errors(part)[0] for role, part in parts.items()}, "minutes": 0.0}
 
@@ -155,7 +155,7 @@ def print_table(rows: list[Row], console: Console) -> None:
         groups.setdefault((row["kind"], row["labels"], row["method"]), []).append(row)
     for (kind, labels, method), some in groups.items():
         cells = []
-        for role in ("test", "ood"):
+        for role in ROLES:
             columns = [[row[role][key] for row in some] for key in METRICS]
             spread = [(np.mean(c), np.std(c, ddof=len(c) > 1)) for c in columns]
             cells.append(" / ".join(f"{mean:.1f} ± {width:.1f}" for mean, width in spread))

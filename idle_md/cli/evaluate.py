@@ -12,6 +12,9 @@ def evaluate(
     device: Annotated[
         str, typer.Option(help="Where the model runs: cpu, cuda, or cuda:1 of several GPUs.")
     ] = "cpu",
+    role: Annotated[
+        list[str] | None, typer.Option(help="Only geometries of this role; repeatable.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the errors of a model on labelled geometries, by role and fidelity."""
@@ -24,7 +27,7 @@ def evaluate(
     from idle_md.terminal import make_console
     from idle_md.train.errors import errors_of_file
 
-    errors = errors_of_file(model, data, device)
+    errors = errors_of_file(model, data, device, role)
     if as_json:
         typer.echo(json.dumps(errors, indent=2))
         return
@@ -32,7 +35,7 @@ def evaluate(
     table.add_column("role")
     table.add_column("fidelity")
     add_error_columns(table)
-    for role, by_fidelity in errors.items():
+    for name, by_fidelity in errors.items():
         for fidelity, row in by_fidelity.items():
-            table.add_row(role, fidelity, *error_cells(row))
+            table.add_row(name, fidelity, *error_cells(row))
     make_console().print(table)

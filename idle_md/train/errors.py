@@ -167,7 +167,10 @@ def compare(
 
 
 def errors_of_file(
-    path: Path | str, source: str | Path, device: str = "cpu"
+    path: Path | str,
+    source: str | Path,
+    device: str = "cpu",
+    roles: Sequence[str] | None = None,
 ) -> dict[str, dict[str, Errors]]:
     """Return the errors of a checkpoint or exported model on a data set, by role and fidelity.
 
@@ -180,15 +183,23 @@ def errors_of_file(
         role are reported under ``all``.
     device
         Where the model runs, see :func:`idle_md.deploy.load`.
+    roles
+        Which roles are compared, such as ``test``; all by default.
 
     Raises
     ------
     ValueError
         If the data set has no labels of any fidelity of the model, or an element is unknown to it;
-        or if there is no such device.
+        if there is no such device, or no geometry of these roles.
     """
     where = find_device(device)
     path, store = Path(path), load(source)
+    if roles is not None:
+        chosen = np.flatnonzero(np.isin(store.role, list(roles)))
+        if len(chosen) == 0:
+            there = ", ".join(repr(str(role)) for role in np.unique(store.role))
+            raise ValueError(f"{source} has no geometry of role {', '.join(roles)}: it has {there}")
+        store = store.select(chosen)
     if path.suffix == ".ckpt":
         potential, about = load_checkpoint(path)
         if about.get("delta_on"):
@@ -219,7 +230,7 @@ def errors_of_file(
                 f"{source} has {fidelity!r} labels of elements that {path} does not know there: "
                 + ", ".join(symbols(unknown))
             )
-    roles = {
+    parts = {
         str(role): store.select(np.flatnonzero(store.role == role)) for role in set(store.role)
     }
-    return {role or "all": {f: errors(part, f) for f in shared} for role, part in roles.items()}
+    return {role or "all": {f: errors(part, f) for f in shared} for role, part in parts.items()}

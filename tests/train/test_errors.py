@@ -61,6 +61,11 @@ def test_checkpoint_and_exported_model_have_the_same_errors(
     exported = errors_of_file(tmp_path / "model.pt", source)
     assert set(by_head["test"]) == {"gfn2", "wb97x"}
     assert set(exported) == {"train", "test"}
+    assert errors_of_file(tmp_path / "model.pt", source, roles=["test"]) == {
+        "test": exported["test"]
+    }
+    with pytest.raises(ValueError, match="no geometry of role ood: it has 'test', 'train'"):
+        errors_of_file(tmp_path / "model.pt", source, roles=["ood"])
     for role in exported:
         for key, value in exported[role]["wb97x"].items():
             assert value == pytest.approx(by_head[role]["wb97x"][key], rel=1e-4)  # type: ignore[literal-required]

@@ -86,7 +86,7 @@ def test_planted_read_outside_is_caught(address: Sanitized, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_planted_lack_of_a_barrier_is_caught(thread: Sanitized, tmp_path) -> None:
-    kernels = planted(tmp_path, "dense.cuh", "  __syncthreads();\n", "")
+    kernels = planted(tmp_path, "dense.cuh", "  __syncthreads();\n}\n\n// How", "}\n\n// How")
     assert "data race" in thread.run(5, 7, kernels)
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from idle_md.cli.worker_options import Jobs, Scheduler
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -56,12 +58,8 @@ def label(
     max_atoms: Annotated[
         int | None, typer.Option(min=1, help="Only geometries of up to this many atoms.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: one per core.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.")
-    ] = None,
+    jobs: Jobs = None,
+    scheduler: Scheduler = None,
     retry_failed: Annotated[bool, typer.Option(help="Calculate again what failed.")] = False,
     isolated_atoms: Annotated[
         bool, typer.Option(help="Also calculate the store's elements as isolated atoms.")

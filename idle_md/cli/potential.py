@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from idle_md.cli.worker_options import Jobs, Scheduler
+
 
 def potential(
     molecules: Annotated[
@@ -34,12 +36,8 @@ def potential(
         float | None, typer.Option(min=0.01, help="Of training; default: a number of steps.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: one per core.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.")
-    ] = None,
+    jobs: Jobs = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Make a potential of a level of theory for your molecules, from nothing but their names."""
     from idle_md.campaign import Campaign, CampaignSettings, measured, open_campaign

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from idle_md.cli.worker_options import Jobs, Scheduler
+
 
 def sample(
     sources: Annotated[
@@ -42,12 +44,8 @@ def sample(
     role: Annotated[str, typer.Option(help="train, validation, test, ood, or none.")] = "",
     test: Annotated[int, typer.Option(min=0, help="Geometries of each molecule for test.")] = 0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: one per core.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.")
-    ] = None,
+    jobs: Jobs = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Make geometries of molecules: dynamics, normal modes, torsions, stretches, clusters."""
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn

@@ -26,8 +26,8 @@ part() {
 }
 
 case $device in
-  cuda) sizes=(21 49 100 774 1000 10000 100000) rounds=7 seconds=60 ;;
-  *) sizes=(21 198) rounds=2 seconds=5 ;;
+  cuda) sizes=(21 49 100 774 1000 10000 100000) rounds=7 seconds=60 features=128 ;;
+  *) sizes=(21 198) rounds=2 seconds=5 features=32 ;;
 esac
 model=${MODEL:-$out/model.pt}
 
@@ -45,7 +45,7 @@ part step 160 "$python" benchmarks/gpu/step.py "$model" --device "$device" ${siz
 if [[ $device == cuda ]]; then
   part openmm 120 "$python" benchmarks/gpu/openmm_cuda.py "$model" --molecules 1 --molecules 111 --seconds 5 --json "$out/openmm.json"
 fi
-part train 120 "$python" benchmarks/gpu/train.py --device "$device" --seconds "$seconds" --json "$out/train.json"
+part train 120 "$python" benchmarks/gpu/train.py --device "$device" --seconds "$seconds" --features "$features" --json "$out/train.json"
 
 echo "== results in $out${failed[0]:+; not done: ${failed[*]}}"
 [[ ${#failed[@]} == 0 ]]

@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from typer.testing import CliRunner
 
+from idle_md import campaign
 from idle_md.campaign import Campaign, CampaignSettings, measured, open_campaign
 from idle_md.campaign import run as steps
+from idle_md.campaign.plan import Plan
 from idle_md.campaign.settings import CampaignFolder
+from idle_md.cli.main import app
 from idle_md.data import Store
 from idle_md.deploy import load
-from idle_md.nn import load_checkpoint
+from idle_md.nn import PaiNN, Potential, load_checkpoint, make_backbone, save_checkpoint
 from idle_md.train.methods import adapt
 
 SETTINGS: dict[str, Any] = {
@@ -73,8 +77,7 @@ def test_a_molecule_becomes_a_potential_and_a_better_one(tmp_path: Path) -> None
 
 
 def test_plan_is_measured() -> None:
-    settings = CampaignSettings.model_validate({**SETTINGS, "molecules": ["O", "CCO ethanol"]})
-    plan = measured(settings, settings.read_molecules())
+    plan = planned({**SETTINGS, "molecules": ["O", "CCO ethanol"]})
     assert 0 < plan.seconds["gfn2"] < 5
     assert plan.minutes > 0
     text = "\n".join(plan.lines())
@@ -124,12 +127,55 @@ def test_misuse(tmp_path: Path, begin: Callable[[Path], Any], message: str) -> N
     assert not (tmp_path / "run" / "store.h5").exists()
 
 
-def started(out: Path, given: CampaignSettings | None) -> CampaignFolder:
+def started(out: Path, given: CampaignSettings | None, resume: bool = False) -> CampaignFolder:
     open_campaign(out, CampaignSettings.model_validate(SETTINGS), False, None)
-    return open_campaign(out, given, False, None)[1]
+    return open_campaign(out, given, resume, None)[1]
 
 
-def test_a_level_that_cannot_do_the_molecule_is_told_before_anything_is_done() -> None:
-    settings = CampaignSettings.model_validate({**SETTINGS, "molecules": ["[OH] radical"]})
-    with pytest.raises(ValueError, match=r"radical cannot be calculated at gfn2: odd number"):
-        measured(settings, settings.read_molecules())
+def planned(given: dict[str, Any]) -> Plan:
+    settings = CampaignSettings.model_validate(given)
+    return measured(settings, settings.read_molecules())
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model of GFN2-xTB that knows hydrogen and oxygen."""
+    potential = Potential(make_backbone([1, 8], PaiNN.Config(features=16)), ["gfn2"])
+    path = tmp_path_factory.mktemp("base") / "best.ckpt"
+    save_checkpoint(path, potential, {"target": "gfn2"})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"molecules": ["[OH] radical"]}, r"radical cannot be calculated at gfn2: odd number"),
+        ({"molecules": ["O water", "CO water"]}, r"two molecules are called 'water'"),
+        ({"molecules": ["CO"], "base": True}, r"does not know the elements C: it knows H, O"),
+        ({"low": "gfn1", "level": "gfn2", "base": True}, r"unknown fidelity 'gfn1'.* has gfn2"),
+        ({"level": "gfn2"}, r"gfn2 is the cheap level as well"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_anything_is_done(
+    changes: dict[str, Any], message: str, base: Path
+) -> None:
+    given = {**SETTINGS, **changes}
+    if "base" in given:
+        given["base"] = str(base)
+    with pytest.raises(ValueError, match=message):
+        planned(given)
+
+
+def test_command_says_what_is_wrong_before_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(tmp_path / "run", None, resume=True)
+    monkeypatch.setattr(campaign, "measured", lambda *_: pytest.fail("measured"))
+    runner, options = CliRunner(), ["potential", "O", "--out", str(tmp_path / "run")]
+    result = runner.invoke(app, [*options, "--level", "gfn1"])
+    assert "already holds a campaign" in str(result.exception)
+    assert runner.invoke(app, options).exit_code == 2
+    options[-1] = str(tmp_path / "new")
+    result = runner.invoke(app, [*options, "--level", "gfn2"])
+    assert "options" in str(result.exception)
+    assert "the cheap level as well" in str(result.exception)

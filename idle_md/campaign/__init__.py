@@ -2,6 +2,6 @@
 
 from idle_md.campaign.plan import measured
 from idle_md.campaign.run import Campaign
-from idle_md.campaign.settings import CampaignSettings, open_campaign
+from idle_md.campaign.settings import CampaignSettings, check_free, open_campaign
 
-__all__ = ["Campaign", "CampaignSettings", "measured", "open_campaign"]
+__all__ = ["Campaign", "CampaignSettings", "check_free", "measured", "open_campaign"]

@@ -1,18 +1,19 @@
 """What a campaign will do and cost, measured before it begins."""
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ase import Atoms
 
 from idle_md.campaign.settings import CampaignSettings
-from idle_md.label.calculation import calculate
+from idle_md.label.calculation import calculate, cpu_seconds
 from idle_md.label.levels import find_level
 from idle_md.label.programs.base import LabelError
 from idle_md.label.sampling import Molecule
 from idle_md.label.sampling.conformers import embed, with_hydrogens
+from idle_md.nn import levels, load_checkpoint
+from idle_md.train.stages.source import check_elements, model_of
 
 
 @dataclass(frozen=True)
@@ -70,26 +71,34 @@ def measured(settings: CampaignSettings, molecules: Sequence[Molecule]) -> Plan:
     Raises
     ------
     ValueError
-        If it cannot be calculated at one of them.
+        If it cannot be calculated at one of them, or the base does not know the cheap level or an
+        element there.
+    FileNotFoundError
+        If there is no such base.
     """
     starts = {each.name: (_start(each, settings.seed), each.charge) for each in molecules}
+    _check_base(settings, {int(z) for atoms, _ in starts.values() for z in atoms.numbers})
     name = max(starts, key=lambda each: len(starts[each][0]))
     atoms, charge = starts[name]
     seconds = {}
     for level in (settings.low, settings.level):
         program = find_level(level)
-        begun = time.process_time()
+        begun = cpu_seconds()
         try:
             found = calculate(program, atoms, charge)
         except LabelError as error:
             raise ValueError(f"{name} cannot be calculated at {level}: {error}") from error
-        seconds[level] = time.process_time() - begun
+        seconds[level] = cpu_seconds() - begun
     return Plan(settings, molecules, seconds, found.forces is not None)
 
 
 def _start(molecule: Molecule, seed: int) -> Atoms:
-    return (
-        molecule.starts[0]
-        if molecule.starts
-        else embed(with_hydrogens(molecule.smiles), 1, seed)[0]
-    )
+    [start, *_] = molecule.starts or embed(with_hydrogens(molecule.smiles), 1, seed)
+    return start
+
+
+def _check_base(settings: CampaignSettings, numbers: set[int]) -> None:
+    """Check what would otherwise be found out after all labels of the cheap level."""
+    if settings.base is not None:
+        known = levels(*load_checkpoint(settings.base))
+        check_elements(sorted(numbers), model_of(known, settings.low_name), settings.low_name)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from idle_md.configuration import Count, Positive, Section, load_section
 from idle_md.files import replacing
@@ -43,6 +44,14 @@ class CampaignSettings(Section):
     threads: Count | None = None
     seed: NonNegativeInt = 0
 
+    @model_validator(mode="after")
+    def _two_levels(self) -> "CampaignSettings":
+        if self.high_name == self.low_name:
+            raise PydanticCustomError(
+                "levels", f"{self.level} is the cheap level as well: give another --level or --low"
+            )
+        return self
+
     @property
     def high_name(self) -> str:
         """Name of the expensive labels in the store."""
@@ -59,12 +68,16 @@ class CampaignSettings(Section):
         Raises
         ------
         FileNotFoundError, ValueError
-            If one cannot be read.
+            If one cannot be read, or two have the same name.
         """
-        found = []
+        found: list[Molecule] = []
         for source in self.molecules:
             is_structure = Path(source).is_file() and Path(source).suffix not in (".smi", ".txt")
             found += from_file(Path(source)) if is_structure else from_smiles([source])
+        names = [molecule.name for molecule in found]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two molecules are called {twice[0]!r}: give them names of their own")
         return found
 
     def held_out(self, labels: int, n_molecules: int) -> int:
@@ -120,6 +133,21 @@ class CampaignFolder:
             file.unlink()
 
 
+def check_free(path: Path) -> None:
+    """Check that a folder holds no campaign.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    if CampaignFolder(path).settings_file.is_file():
+        raise ValueError(
+            f"{path} already holds a campaign: go on with --resume or --more N and without "
+            "molecules, or give another --out"
+        )
+
+
 def open_campaign(
     path: Path, given: CampaignSettings | None, resume: bool, more: int | None
 ) -> tuple[CampaignSettings, CampaignFolder]:
@@ -142,15 +170,10 @@ def open_campaign(
         If there is a campaign that is not to go on, or none that could.
     """
     folder = CampaignFolder(path)
-    there = folder.settings_file.is_file()
     if given is not None:
-        if there:
-            raise ValueError(
-                f"{path} already holds a campaign: go on with --resume or --more N and without "
-                "molecules, or give another --out"
-            )
+        check_free(path)
         settings = given
-    elif not there:
+    elif not folder.settings_file.is_file():
         raise ValueError(f"there is no campaign in {path}: give molecules, --level and --labels")
     elif not (resume or more):
         raise ValueError(f"to go on with the campaign in {path}, say --resume or --more N")

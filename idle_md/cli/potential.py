@@ -40,8 +40,9 @@ def potential(
     scheduler: Scheduler = None,
 ) -> None:
     """Make a potential of a level of theory for your molecules, from nothing but their names."""
-    from idle_md.campaign import Campaign, CampaignSettings, measured, open_campaign
-    from idle_md.label.sampling import SampleConfig
+    from idle_md.campaign import Campaign, check_free, measured, open_campaign
+    from idle_md.campaign.settings import CampaignSettings
+    from idle_md.configuration import parse_section
     from idle_md.terminal import make_console
 
     console = make_console(highlight=False)
@@ -49,16 +50,18 @@ def potential(
     if molecules:
         if level is None:
             raise typer.BadParameter("say which level of theory", param_hint="--level")
-        given = CampaignSettings(
-            molecules=molecules,
-            level=level,
-            low=low,
-            labels=[labels],
-            base=base,
-            sample=SampleConfig(frames=frames),
-            minutes=minutes,
-            seed=seed,
-        )
+        check_free(out)
+        wanted = {
+            "molecules": molecules,
+            "level": level,
+            "low": low,
+            "labels": [labels],
+            "base": base,
+            "sample": {"frames": frames},
+            "minutes": minutes,
+            "seed": seed,
+        }
+        given = parse_section(wanted, CampaignSettings, "options")
         plan = measured(given, given.read_molecules())
         for line in plan.lines():
             console.print(line)

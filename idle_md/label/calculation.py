@@ -37,14 +37,14 @@ def calculate_chunk(
     calculator = _level(level)
     for name, numbers, positions, cell, pbc, charge in chunk:
         atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
-        begun = _cpu_seconds()
+        begun = cpu_seconds()
         energy, forces, reason = None, None, ""
         try:
             result = calculate(calculator, atoms, charge)
             energy, forces = result.energy, result.forces
         except LabelError as error:
             reason = str(error)
-        seconds = _cpu_seconds() - begun
+        seconds = cpu_seconds() - begun
         total += seconds
         journal.append(Record(name, energy, forces, reason, seconds, _program(calculator)))
         outcomes.append(energy is not None)
@@ -96,7 +96,8 @@ def _check_geometry(atoms: Atoms, charge: int) -> None:
         )
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """Return what this process and those that it started have used."""
     mine = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return mine.ru_utime + mine.ru_stime + children.ru_utime + children.ru_stime

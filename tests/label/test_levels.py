@@ -65,14 +65,14 @@ def test_mopac_costs_no_more_some_seconds_after_its_first_call() -> None:
     script = """
 import time
 import ase.build
-from idle_md.label.calculation import _cpu_seconds, calculate
+from idle_md.label.calculation import cpu_seconds, calculate
 from idle_md.label.levels import find_level
 level, water = find_level("pm6"), ase.build.molecule("H2O")
 first = calculate(level, water)
 time.sleep(4)
-before = _cpu_seconds()
+before = cpu_seconds()
 second = calculate(level, water)
-print(second.energy == first.energy, _cpu_seconds() - before)
+print(second.energy == first.energy, cpu_seconds() - before)
 """
     printed = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True

@@ -48,7 +48,7 @@ KINDS = {"energies": ["energy"], "energies and forces": ["energy", "forces"]}
 BASELINE = "trivial baseline"
 RATES = (2e-4, 5e-4, 1.5e-3)  # of transfer
 STEPS = {  # in place of minutes, so that the machine's speed and load do not decide
-    "adapt": {"budget": {"steps": 20_000}, "method.student.budget": {"steps": 8000}},
+    "adapt": {"budget": {"steps": 20_000}, "method.student.budget": {"steps": 4000}},
     "idle": {"budget": {"steps": 10_000}},
     "idle_finetune": {"budget": {"steps": 10_000}},
     "delta": {"budget": {"steps": 3000, "early_stopping": 10}},
@@ -100,7 +100,7 @@ def base_model(arguments: argparse.Namespace) -> Path:
         "method": "single",
         "data": {"store": arguments.store, "split": {"validation": arguments.validation}},
         "budget": {"steps": 20_000, "validate_every": 1000},
-        "optimizer": {"learning_rate": 4e-3},
+        "optimizer": {"learning_rate": 8e-3},
         "compile": True,
         "threads": arguments.threads,
     }

@@ -17,5 +17,8 @@ SMALLEST_FORCE: Final = 0.1
 """eV/angstrom."""
 FINITE_DIFFERENCE: Final = 1e-6
 """eV/angstrom, between forces and finite differences of the energy in float64."""
+ROUNDINGS: Final = 10.0
+"""Two engines in single precision may also differ by so many times what one of them differs from
+double precision: a model may be more sensitive to rounding than the tolerance is wide."""
 LOOSER_FOR_ATOMS: Final = 10.0
 """Single atoms' energies may differ by so many tolerances: nothing averages over them."""

@@ -1,6 +1,7 @@
 """From molecules to a potential, on a cheap stand-in for an expensive level."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -154,6 +155,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"molecules": ["CO"], "base": True}, r"does not know the elements C: it knows H, O"),
         ({"low": "gfn1", "level": "gfn2", "base": True}, r"unknown fidelity 'gfn1'.* has gfn2"),
         ({"level": "gfn2"}, r"gfn2 is the cheap level as well"),
+        ({"base": True, "new_base": True}, r"either trained or that of .*best.ckpt"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_anything_is_done(
@@ -164,6 +166,23 @@ def test_what_cannot_be_done_is_told_before_anything_is_done(
         given["base"] = str(base)
     with pytest.raises(ValueError, match=message):
         planned(given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "base", "told"),
+    [
+        ({}, "idle-s", "starts from idle-s"),
+        ({"new_base": True}, None, "trains a model of gfn2 of its own: as asked for"),
+        ({"molecules": ["[SiH4] silane"]}, None, r"does not know the elements Si"),
+        ({"low": "gfn1", "level": "gfn2"}, None, r"unknown fidelity 'gfn1'"),
+    ],
+)
+def test_a_shipped_model_is_the_base_where_it_can(
+    changes: dict[str, Any], base: str | None, told: str
+) -> None:
+    plan = planned({**SETTINGS, **changes})
+    assert plan.settings.base == (base and Path(base))
+    assert re.search(told, "\n".join(plan.lines()))
 
 
 def test_command_says_what_is_wrong_before_it_measures(

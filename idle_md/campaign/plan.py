@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ase import Atoms
 
@@ -14,6 +15,8 @@ from idle_md.label.sampling import Molecule
 from idle_md.label.sampling.conformers import embed, with_hydrogens
 from idle_md.nn import levels, load_checkpoint
 from idle_md.train.stages.source import check_elements, model_of
+
+SHIPPED = "idle-s"
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,15 @@ class Plan:
         CPU time of a label of the largest molecule by level, measured on one geometry.
     forces
         Whether the expensive level gives forces.
+    why_new_base
+        Why no shipped model is started from, if that is so.
     """
 
     settings: CampaignSettings
     molecules: Sequence[Molecule]
     seconds: dict[str, float]
     forces: bool
+    why_new_base: str | None
 
     @property
     def minutes(self) -> float:
@@ -53,6 +59,9 @@ class Plan:
         """Return what a person reads."""
         settings, names = self.settings, ", ".join(each.name for each in self.molecules)
         training = "some 10" if settings.minutes is None else f"{settings.minutes:g}"
+        start = f"starts from {settings.base}"
+        if settings.base is None:
+            start = f"trains a model of {settings.low} of its own: {self.why_new_base}"
         kinds = "energies and forces" if self.forces else "energies, for it has no forces"
         return [
             f"{len(self.molecules)} molecules: {names}" if len(self.molecules) > 1 else names,
@@ -60,6 +69,7 @@ class Plan:
             f"({self.seconds[settings.low]:.2g} CPU s each)",
             f"{settings.labels[-1]} of them labelled at {settings.level}, {kinds}: "
             f"{self.seconds[settings.level]:.2g} CPU s each for the largest, measured",
+            start,
             f"about {self.minutes:.0f} min of labels on {os.cpu_count()} cores, and "
             f"{training} of training",
         ]
@@ -67,6 +77,9 @@ class Plan:
 
 def measured(settings: CampaignSettings, molecules: Sequence[Molecule]) -> Plan:
     """Return the plan of a campaign; its largest molecule is calculated once at both levels.
+
+    It starts from a shipped model of the cheap level that knows the elements, unless the settings
+    say another one, or none.
 
     Raises
     ------
@@ -77,7 +90,16 @@ def measured(settings: CampaignSettings, molecules: Sequence[Molecule]) -> Plan:
         If there is no such base.
     """
     starts = {each.name: (_start(each, settings.seed), each.charge) for each in molecules}
-    _check_base(settings, {int(z) for atoms, _ in starts.values() for z in atoms.numbers})
+    numbers = sorted({int(z) for atoms, _ in starts.values() for z in atoms.numbers})
+    why_new_base = "as asked for" if settings.new_base else None
+    if settings.base is not None:
+        check_base(settings.base, settings, numbers)
+    elif not settings.new_base:
+        try:
+            check_base(Path(SHIPPED), settings, numbers)
+            settings = settings.model_copy(update={"base": Path(SHIPPED)})
+        except ValueError as error:
+            why_new_base = f"{SHIPPED} does not do ({error})"
     name = max(starts, key=lambda each: len(starts[each][0]))
     atoms, charge = starts[name]
     seconds = {}
@@ -89,7 +111,7 @@ def measured(settings: CampaignSettings, molecules: Sequence[Molecule]) -> Plan:
         except LabelError as error:
             raise ValueError(f"{name} cannot be calculated at {level}: {error}") from error
         seconds[level] = cpu_seconds() - begun
-    return Plan(settings, molecules, seconds, found.forces is not None)
+    return Plan(settings, molecules, seconds, found.forces is not None, why_new_base)
 
 
 def _start(molecule: Molecule, seed: int) -> Atoms:
@@ -97,8 +119,15 @@ def _start(molecule: Molecule, seed: int) -> Atoms:
     return start
 
 
-def _check_base(settings: CampaignSettings, numbers: set[int]) -> None:
-    """Check what would otherwise be found out after all labels of the cheap level."""
-    if settings.base is not None:
-        known = levels(*load_checkpoint(settings.base))
-        check_elements(sorted(numbers), model_of(known, settings.low_name), settings.low_name)
+def check_base(base: Path, settings: CampaignSettings, numbers: Sequence[int]) -> None:
+    """Check what would otherwise be found out after all labels of the cheap level.
+
+    Raises
+    ------
+    ValueError
+        If a model does not know the cheap level, or an element there.
+    FileNotFoundError
+        If there is no such model.
+    """
+    known = levels(*load_checkpoint(base))
+    check_elements(numbers, model_of(known, settings.low_name), settings.low_name)

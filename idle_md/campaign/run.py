@@ -25,10 +25,10 @@ from idle_md.train import LeastVariance, TrainConfig, adapt_config, parse_config
 from idle_md.train.prediction import has_compiler
 from idle_md.train.run import train_unless_finished
 
-STEPS = {"base": 6000, "student": 4000}
+STEPS = {"base": 6000, "refined": 2000, "student": 4000}
 BASE_SHARE = 0.4  # of the minutes, where they are given
 VALIDATION = 0.05
-LEARNING_RATES = {"base": 4e-3, "refined": 1e-3}
+LEARNING_RATES = {"base": 8e-3, "refined": 1e-3}
 TIMESTEP_FS = 0.5
 Update = Callable[[int, int], None]
 Results = list[dict[str, Any]]
@@ -132,7 +132,7 @@ class Campaign:
     def _base_config(self) -> TrainConfig:
         settings, name = self.settings, self.settings.low_name
         given = settings.base is not None
-        budget = self._budget("base", BASE_SHARE)
+        budget = self._budget("refined" if given else "base", BASE_SHARE)
         method: dict[str, Any] = {"name": "single"}
         if given:
             rate = {"learning_rate": LEARNING_RATES["refined"], "batch_size": 40}

@@ -32,7 +32,9 @@ class CampaignSettings(Section):
     labels: list[Count] = Field(default=[40], min_length=1)
     """Expensive labels that every round adds, those that are held out among them."""
     base: Path | None = None
-    """Trained model of the cheap level to start from; one is trained by default."""
+    """Trained model of the cheap level to start from, or the name of a shipped one."""
+    new_base: bool = False
+    """Whether a model of the cheap level is trained although a shipped one would do."""
     sample: SampleConfig = SampleConfig(frames=1000)
     minutes: Positive | None = None
     """Of training: two fifths for the model of the cheap level, the rest for each potential; by
@@ -43,6 +45,14 @@ class CampaignSettings(Section):
     """Network, where no base is given."""
     threads: Count | None = None
     seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _one_base(self) -> "CampaignSettings":
+        if self.new_base and self.base is not None:
+            raise PydanticCustomError(
+                "base", f"a model is either trained or that of {self.base}: give one of the two"
+            )
+        return self
 
     @model_validator(mode="after")
     def _two_levels(self) -> "CampaignSettings":

@@ -9,7 +9,9 @@ from idle_md.run_folder import RunFolder
 
 
 def adapt(
-    checkpoint: Annotated[Path, typer.Argument(help=f"Trained model: a {RunFolder.BEST}.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help=f"Trained model: a {RunFolder.BEST}, or idle-s.")
+    ],
     store: Annotated[str, typer.Argument(help="Data set with labels of the new fidelity.")],
     fidelity: Annotated[str, typer.Option(help="New fidelity, as the data set names it.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
@@ -21,7 +23,7 @@ def adapt(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.01, help="To train the student for; default: 8,000 steps."),
+        typer.Option(min=0.01, help="To train the student for; default: 4,000 steps."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw of labels.")] = 0,
 ) -> None:

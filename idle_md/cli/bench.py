@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idle_md.cli.options import Fidelity, Model
+from idle_md.models import at_fidelity
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -22,7 +25,7 @@ def _options() -> None:
 
 @app.command()
 def openmm(
-    model: Annotated[Path, typer.Argument(help="Exported model.")],
+    model: Model,
     structures: Annotated[
         list[Path] | None,
         typer.Argument(help="Starts; by default 1 and 11 molecules of ethanol."),
@@ -42,6 +45,7 @@ def openmm(
     seconds: Annotated[float, typer.Option(help="For each structure.")] = 60.0,
     threads: Annotated[int, typer.Option(min=1, help="Of torch and OpenMM.")] = 1,
     device: Annotated[str, typer.Option(help=DEVICE)] = "cpu",
+    fidelity: Fidelity = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Time dynamics in OpenMM by platform, backend, kernels and neighbour list."""
@@ -51,6 +55,7 @@ def openmm(
 
     lists = {"platforms": platform, "backends": backend, "kernels": kernels, "neighbors": neighbors}
     chosen = {key: value for key, value in lists.items() if value}
+    model = at_fidelity(model, fidelity)
     starts = [read_structure(path) for path in structures or ()] or [ethanol(1), ethanol(11)]
     reports = []
     for start in starts:
@@ -71,7 +76,7 @@ def openmm(
 
 @app.command()
 def lammps(
-    model: Annotated[Path, typer.Argument(help="Exported model.")],
+    model: Model,
     structures: Annotated[
         list[Path] | None,
         typer.Argument(help="Starts; by default boxes of about 1,000 and 8,000 atoms of water."),
@@ -93,6 +98,7 @@ def lammps(
     steps: Annotated[int, typer.Option(min=1, help="Of a sample; best a multiple of 20.")] = 40,
     rounds: Annotated[int, typer.Option(min=1, help="Samples, of which the median counts.")] = 3,
     device: Annotated[str, typer.Option(help=DEVICE)] = "cpu",
+    fidelity: Fidelity = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Time dynamics in LAMMPS by atoms, ranks and mode."""
@@ -103,6 +109,7 @@ def lammps(
     from idle_md.terminal import make_console
 
     chosen: dict[str, Any] = {"modes": mode, "kernels": kernels}
+    model = at_fidelity(model, fidelity)
     chosen = {key: value for key, value in chosen.items() if value}
     starts = [read_structure(path) for path in structures or ()]
     if atoms or not starts:

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from idle_md.cli.options import Fidelity, Model
+from idle_md.models import at_fidelity
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    model: Annotated[Path, typer.Argument(help="Exported model.")],
+    model: Model,
     structures: Annotated[
         list[Path] | None,
         typer.Argument(help="By default, small ones of every periodicity."),
@@ -23,6 +26,7 @@ def check(
     device: Annotated[
         str, typer.Option(help="Where engines run the model: cpu, cuda, or cuda:1 of several GPUs.")
     ] = "cpu",
+    fidelity: Fidelity = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Compare a model's numbers in every engine that is installed; exit code 1 if they differ."""
@@ -32,6 +36,7 @@ def check(
     from idle_md.structures import read_structure
     from idle_md.terminal import make_console
 
+    model = at_fidelity(model, fidelity)
     systems = {str(path): read_structure(path) for path in structures or ()}
     found = check_engines(model, systems or None, sorted(set(ranks or [1])), device=device)
     console = make_console()
@@ -51,7 +56,7 @@ def _table(found: "Check", title: str) -> "Table":
     from rich.table import Table
 
     from idle_md.engines.parity.check import QUANTITIES
-    from idle_md.tolerances import LOOSER_FOR_ATOMS
+    from idle_md.tolerances import LOOSER_FOR_ATOMS, ROUNDINGS
 
     table = Table(title=title)
     table.add_column("engine", no_wrap=True)
@@ -63,10 +68,11 @@ def _table(found: "Check", title: str) -> "Table":
         "E of atoms, eV",
     ):
         table.add_column(heading, justify="right")
+    failed = {(engine, quantity) for engine, _, quantity in found.failures}
     for comparison in found.comparisons:
         largest = comparison.largest
         shown = [
-            f"[{'red' if found.exceeds(name, largest[name]) else 'green'}]{largest[name]:.1e}[/]"
+            f"[{'red' if (comparison.engine, name) in failed else 'green'}]{largest[name]:.1e}[/]"
             if name in largest
             else ""
             for name in QUANTITIES
@@ -76,6 +82,11 @@ def _table(found: "Check", title: str) -> "Table":
     loose = f"{LOOSER_FOR_ATOMS * found.tolerance:.0e}"
     table.add_section()
     table.add_row("tolerance", "", *[f"{found.tolerance:.0e}"] * 3, loose)
+    if found.rounding:
+        rows = found.rounding.values()
+        own = [max(row.get(name, 0.0) for row in rows) for name in QUANTITIES]
+        about = [f"{ROUNDINGS * each:.0e}" for each in own]
+        table.add_row(f"or {ROUNDINGS:g} roundings, up to", "", *about)
     return table
 
 

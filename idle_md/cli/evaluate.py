@@ -7,7 +7,9 @@ import typer
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Checkpoint (.ckpt) or exported model (.pt).")],
+    model: Annotated[
+        Path, typer.Argument(help="Checkpoint (.ckpt), exported model (.pt) or the name of one.")
+    ],
     data: Annotated[str, typer.Argument(help="Shipped data set, .h5 store or .extxyz file.")],
     device: Annotated[
         str, typer.Option(help="Where the model runs: cpu, cuda, or cuda:1 of several GPUs.")

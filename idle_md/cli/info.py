@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from idle_md.cli.options import Fidelity
+from idle_md.models import at_fidelity, model_path
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -15,8 +18,15 @@ BASELINE = "baseline_"
 
 def info(
     model: Annotated[
-        Path, typer.Argument(help="Exported model, checkpoint (.ckpt) or run folder.")
+        Path,
+        typer.Argument(
+            help="Exported model, name of a shipped one, checkpoint (.ckpt) or run folder."
+        ),
     ],
+    fidelity: Fidelity = None,
+    path: Annotated[
+        bool, typer.Option("--path", help="Print where the file of a shipped model is.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
     """Print what a model is, what it was trained on and how good it is."""
@@ -24,6 +34,10 @@ def info(
 
     from idle_md.terminal import make_console
 
+    model = at_fidelity(model, fidelity)
+    if path:
+        typer.echo(model_path(model))
+        return
     about = _metadata(model)
     if as_json:
         typer.echo(about.model_dump_json(indent=2))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from idle_md.cli.worker_options import Jobs, Scheduler
+from idle_md.cli.options import Jobs, Scheduler
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
+from idle_md.cli.options import Fidelity
+from idle_md.models import at_fidelity
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
@@ -36,7 +39,13 @@ def _application() -> typer.Typer:
     settings = MDSettings.model_fields
     options = [_option(option, name, settings[name]) for option, name in fields.items()]
 
-    def md(context: typer.Context, model: Path, structure: Path | None, **given: Any) -> None:
+    def md(
+        context: typer.Context,
+        model: Path,
+        structure: Path | None,
+        fidelity: str | None,
+        **given: Any,
+    ) -> None:
         """Run molecular dynamics with an exported model.
 
         A run file (YAML) holds any of the settings below, with the units in their names
@@ -47,9 +56,11 @@ def _application() -> typer.Typer:
             source = context.get_parameter_source(option)
             if source is not None and source.name == "COMMANDLINE":
                 chosen[fields[option]] = value.value if isinstance(value, Enum) else value
-        _run(model, structure, chosen)
+        _run(at_fidelity(model, fidelity), structure, chosen)
 
-    described = Annotated[Path, typer.Argument(help="Exported model, or a run file (.yaml).")]
+    described = Annotated[
+        Path, typer.Argument(help="Exported model, name of a shipped one, or a run file (.yaml).")
+    ]
     start = Annotated[
         Path | None,
         typer.Argument(help="Start: .pdb, .xyz or what ASE reads; that of a run file by default."),
@@ -58,6 +69,7 @@ def _application() -> typer.Typer:
         _parameter("context", typer.Context),
         _parameter("model", described),
         _parameter("structure", start, None),
+        _parameter("fidelity", Fidelity, None),
         *options,
     ]
     vars(md)["__signature__"] = inspect.Signature(parameters)

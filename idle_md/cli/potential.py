@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from idle_md.cli.worker_options import Jobs, Scheduler
+from idle_md.cli.options import Jobs, Scheduler
 
 
 def potential(
@@ -29,8 +29,12 @@ def potential(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Begin without asking.")] = False,
     low: Annotated[str, typer.Option(help="Cheap level, for all geometries.")] = "gfn2",
     base: Annotated[
-        Path | None, typer.Option(help="Model of the cheap level; default: one is trained.")
+        Path | None,
+        typer.Option(help="Model of the cheap level; default: idle-s where it knows the elements."),
     ] = None,
+    new_base: Annotated[
+        bool, typer.Option("--new-base", help="Train a model of the cheap level all the same.")
+    ] = False,
     frames: Annotated[int, typer.Option(min=20, help="Geometries of each molecule.")] = 1000,
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Of training; default: a number of steps.")
@@ -57,12 +61,14 @@ def potential(
             "low": low,
             "labels": [labels],
             "base": base,
+            "new_base": new_base,
             "sample": {"frames": frames},
             "minutes": minutes,
             "seed": seed,
         }
         given = parse_section(wanted, CampaignSettings, "options")
         plan = measured(given, given.read_molecules())
+        given = plan.settings
         for line in plan.lines():
             console.print(line)
         if console.is_terminal and not yes and not typer.confirm("Begin?", default=True):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from idle_md.cli.worker_options import Jobs, Scheduler
+from idle_md.cli.options import Jobs, Scheduler
 
 
 def sample(

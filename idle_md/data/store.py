@@ -209,7 +209,8 @@ class Store:
         OSError
             The file cannot be written.
         """
-        write_arrays(path, self.arrays(), self.manifest.model_dump_json())
+        manifest = self.manifest.covering(self.labels)
+        write_arrays(path, self.arrays(), manifest.model_dump_json())
 
     @classmethod
     def read(cls, path: str | Path) -> "Store":

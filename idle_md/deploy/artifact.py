@@ -23,6 +23,7 @@ from idle_md.deploy.torchscript import from_bytes, script, to_bytes
 from idle_md.devices import find_device
 from idle_md.fidelity import LevelOfTheory
 from idle_md.files import replacing
+from idle_md.models import model_path, shipped
 from idle_md.nn import Potential
 
 logger = logging.getLogger(__name__)
@@ -121,8 +122,8 @@ def load(
     Parameters
     ----------
     model
-        A file that :func:`save` wrote; or what this function returned before, which is handed back
-        as it is.
+        A file that :func:`save` wrote; the name of a model of :mod:`idle_md.models`; or what this
+        function returned before, which is handed back as it is.
     device
         Where the model is to run: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` of several GPUs.
     dtype
@@ -152,7 +153,7 @@ def load(
     """
     if isinstance(model, DeployedModel):
         return model
-    path, where = Path(model), find_device(device)
+    path, where = model_path(model), find_device(device)
     content = _content(path)
     metadata = _checked_metadata(content, path)
     precision = dtype or metadata.torch_dtype
@@ -169,19 +170,23 @@ def load(
 
 
 def read_metadata(path: str | Path) -> Metadata:
-    """Return what a model file says of itself, checked against its content.
+    """Return what a model's file, or one of :mod:`idle_md.models`, says of itself, checked.
 
     Raises
     ------
     FileNotFoundError, ValueError
         As :func:`load`.
     """
-    return _checked_metadata(_content(Path(path)), Path(path))
+    file = model_path(path)
+    return _checked_metadata(_content(file), file)
 
 
 def _content(path: Path) -> bytes:
     if not path.is_file():
-        raise FileNotFoundError(f"no model at {path}: `idle-md export` writes one")
+        raise FileNotFoundError(
+            f"no model at {path}: `idle-md export` writes one, or give the name of one that comes "
+            f"with the package ({', '.join(shipped())})"
+        )
     return path.read_bytes()
 
 

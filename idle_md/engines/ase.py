@@ -218,7 +218,7 @@ class AseEngine:
         """Return why there are no such kernels for the model here."""
         return why_not_on(self.kernels, model)
 
-    def evaluator(self, path: str | Path) -> Evaluate:
+    def evaluator(self, path: DeployedModel | str | Path) -> Evaluate:
         """Return what evaluates structures of any periodicity, one after the other."""
         calculator = Calculator(load(path, self.device, kernels=self.kernels))
 

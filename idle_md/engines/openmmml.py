@@ -1,4 +1,4 @@
-"""The plug-in of openmm-ml: ``MLPotential("idle-md", modelPath="model.pt")``.
+"""The plug-in of openmm-ml: ``MLPotential("idle-md", modelPath="model.pt")``, or ``("idle-s")``.
 
 openmm-ml loads it whenever it is imported itself, so everything that could fail is imported when
 forces are made.
@@ -14,6 +14,7 @@ from openmmml.mlpotential import (  # type: ignore[import-untyped]
     MLPotentialImplFactory,
 )
 
+PACKAGE = "idle-md"
 FORCE_OPTIONS = ("backend", "kernels", "neighbors")
 PRECISIONS = {"single": "float32", "double": "float64"}
 ENERGIES = {"energy": "total", "interaction_energy": "interaction"}
@@ -24,8 +25,11 @@ class PotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
     """What the entry point names."""
 
     def createImpl(self, name: str, **options: Any) -> "Potential":  # noqa: N802
-        """Return the potential of the options, see :class:`Potential`."""
-        return Potential(options)
+        """Return the potential of the options, see :class:`Potential`.
+
+        Any name but that of the package is the name of a model that comes with it.
+        """
+        return Potential(options if name == PACKAGE else {"modelPath": name, **options})
 
 
 class Potential(MLPotentialImpl):  # type: ignore[misc]

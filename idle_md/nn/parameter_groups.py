@@ -10,6 +10,7 @@ from idle_md.configuration import nearest
 from idle_md.nn.potential import Potential
 
 SCALE_SHIFT = "scale_shift"
+EMBEDDING = "embedding"
 SMALLEST_WEIGHT = 1e-3  # that a change is relative to
 
 

@@ -45,25 +45,20 @@ def train_side_by_side(
     return {name: RunFolder(config.out).read_metrics() for name, config in configs.items()}
 
 
-def fit_of(config: TrainConfig) -> TrainConfig:
-    """Return the fit that a training spends its time on: its own, or the one it builds on."""
-    return config.method.pretraining(config) or config
-
-
 def learning_curves(configs: dict[str, TrainConfig]) -> dict[str, tuple[str, list[Row]]]:
     """Return the fidelity that each training is judged by, and the rows of its log."""
-    fits = {name: fit_of(config) for name, config in configs.items()}
-    return {name: (fit.target, read_log(RunFolder(fit.out).log_file)) for name, fit in fits.items()}
+    return {
+        name: (config.target, read_log(RunFolder(config.out).log_file))
+        for name, config in configs.items()
+    }
 
 
 def training_seconds(configs: dict[str, TrainConfig]) -> dict[str, float]:
-    """Return the seconds that each training took, the one it builds on included."""
-    found = {}
-    for name, config in configs.items():
-        folders = {config.out, fit_of(config).out}
-        metrics = [RunFolder(folder).read_metrics() for folder in folders]
-        found[name] = float(sum(each["train_seconds"] for each in metrics))
-    return found
+    """Return the seconds that each training took."""
+    return {
+        name: float(RunFolder(config.out).read_metrics()["train_seconds"])
+        for name, config in configs.items()
+    }
 
 
 def _start(name: str, config: TrainConfig) -> "subprocess.Popen[bytes]":
@@ -95,12 +90,13 @@ class _Display(Progress):
 
     def refresh_from_logs(self) -> None:
         for bar, config in self.configs.items():
-            fit = fit_of(config)
-            rows = read_log(RunFolder(fit.out).log_file)
+            rows = read_log(RunFolder(config.out).log_file)
             if rows:
                 share = rows[-1]["seconds"] / (60.0 * (config.budget.minutes or float("inf")))
-                energy = rows[-1][f"{fit.target}_energy_mae_mev"]
-                errors = f"step {rows[-1]['step']:,.0f}, {fit.target} energy error {energy:.0f} meV"
+                energy = rows[-1][f"{config.target}_energy_mae_mev"]
+                errors = (
+                    f"step {rows[-1]['step']:,.0f}, {config.target} energy error {energy:.0f} meV"
+                )
                 self.update(bar, completed=min(share, 1.0), errors=errors)
         if not self.console.is_terminal and time.monotonic() > self.next_line:
             self.next_line += LINE_SECONDS

@@ -13,7 +13,7 @@ from idle_md.train.config import TrainConfig
 from idle_md.train.errors import Errors, errors_of_predictor, held_out_errors, without_energies
 from idle_md.train.prediction import committee_predictor
 from idle_md.train.report import versions
-from idle_md.train.run import opened_folder, train, train_unless_finished
+from idle_md.train.run import as_begun, opened_folder, train, train_unless_finished
 from idle_md.train.task import load_store
 
 
@@ -47,6 +47,7 @@ def train_ensemble(
         If the folder cannot be written.
     """
     processes.join()
+    config = as_begun(config, resume)
     whole = config.model_copy(update={"ensemble": members})
     folder = opened_folder(whole, resume)
     folders = [folder.member(k) for k in range(members)]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from rich.console import Console
 
 from idle_md.run_folder import RunFolder
@@ -50,6 +51,7 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
         )
     processes.join()
     processes.device(config.device)
+    config = as_begun(config, resume)
     folder = opened_folder(config, resume)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -89,14 +91,31 @@ def opened_folder(config: TrainConfig, resume: bool) -> RunFolder:
     return folder
 
 
+def as_begun(config: TrainConfig, resume: bool) -> TrainConfig:
+    """Return a configuration with the optimiser of the run that goes on.
+
+    Once that was AdamW, and the configuration did not say so.
+    """
+    folder = RunFolder(config.out)
+    if not (resume and processes.by_first(lambda: folder.is_begun)):
+        return config
+    before = yaml.safe_load(folder.config_file.read_text()).get("optimizer", {})
+    if "algorithm" in before:
+        return config
+    adamw = config.optimizer.model_copy(update={"algorithm": "adamw"})
+    return config.model_copy(update={"optimizer": adamw})
+
+
 def _alike(before: Any, now: Any) -> bool:
     """Compare settings of a run with those of an older version, perhaps.
 
-    A setting that is not used may not have been there yet, and a budget of minutes alone was once
-    written with the default of steps.
+    A setting that is not used may not have been there yet, a budget of minutes alone was once
+    written with the default of steps, and the optimiser was once AdamW without saying so.
     """
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return bool(before == now)
     if before.get("steps") == STEPS and now.get("steps", STEPS) is None:
         before = {**before, "steps": None}
+    if "warmup_steps" in before:
+        before = {"algorithm": "adamw", **before}
     return all(_alike(before.get(key), now.get(key)) for key in {**before, **now})

@@ -60,7 +60,13 @@ class BatchConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """AdamW, its schedule and the averaging of weights."""
+    """The optimiser, its schedule and the averaging of weights."""
+
+    algorithm: Literal["muon", "adamw"] | None = Field(
+        default=None,
+        description="muon: orthogonalised momentum for weight matrices, AdamW for the rest; "
+        "default: muon for painn, which takes a third of the steps with it, and adamw for others",
+    )
 
     learning_rate: Positive = 2e-3
     warmup_steps: Annotated[int, Field(ge=0)] = 100
@@ -146,4 +152,4 @@ class StudentConfig(Section):
     )
     learning_rate: Positive = 1.5e-3
     batch_size: Count = 40
-    budget: BudgetConfig = BudgetConfig(steps=8000, validate_every=500)
+    budget: BudgetConfig = BudgetConfig(steps=4000, validate_every=500)

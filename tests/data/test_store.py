@@ -23,6 +23,15 @@ def test_same_store_gives_same_bytes(store, tmp_path) -> None:
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
+def test_a_level_that_was_taken_away_is_not_in_the_file(store, tmp_path) -> None:
+    kept = store.fidelities[0]
+    store.labels = {kept: store.labels_of(kept)}
+    store.write(tmp_path / "one.h5")
+    again = Store.read(tmp_path / "one.h5")
+    assert again.fidelities == [kept]
+    assert list(again.manifest.levels) == [kept]
+
+
 def test_masks_are_those_of_the_labels(store) -> None:
     for name, labels in store.labels.items():
         for index in range(store.n_geometries):

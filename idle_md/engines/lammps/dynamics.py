@@ -15,6 +15,7 @@ from idle_md.engines.lammps.process import check_there, run_process
 from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.results import MDResult, Progress, ns_per_day
 from idle_md.engines.run_file import write_run_file
+from idle_md.models import model_path
 from idle_md.structures import read_structure
 
 COLUMNS = ("step", "time", "pe", "ke", "press", "cpu")
@@ -38,7 +39,7 @@ def run_lammps(
     Parameters
     ----------
     model
-        Path of a deployed model.
+        Path or name of a deployed model.
     structure, settings, progress
         See :func:`~idle_md.engines.dynamics.run_md`, which also says what raises.
     """
@@ -51,7 +52,7 @@ def run_lammps(
     placed, listener = place(atoms), _Listener(settings.timestep_fs, progress)
     with tempfile.TemporaryDirectory(prefix="idle_md-") as name:
         folder = Path(name)
-        commands = [*_commands(Path(model), placed, settings, folder), *_last(folder)]
+        commands = [*_commands(model_path(model), placed, settings, folder), *_last(folder)]
         check_there()
         appends = settings.restart is not None and _exists(settings.trajectory)
         write_run_file(model, structure, settings, appends)

@@ -15,6 +15,7 @@ from idle_md.engines.choices import Mode, Precision
 from idle_md.engines.lammps.input import place, read_dump, set_up, write_data
 from idle_md.engines.lammps.process import LammpsError, run_here, run_process
 from idle_md.engines.results import Prediction
+from idle_md.models import model_path
 
 BAR = 1 / 1.6021765e6
 """eV/angstrom^3, as LAMMPS has it in ``units metal``."""
@@ -36,7 +37,7 @@ def evaluate_lammps(
     Parameters
     ----------
     model
-        Path of a deployed model.
+        Path or name of a deployed model.
     atoms
         Of any periodicity.
     mode
@@ -96,7 +97,13 @@ def evaluate_each(
             data = folder / "structure.data"
             write_data(structure, data)
             style = set_up(
-                structure, data, Path(model).resolve(), mode, kernels, precision, device=device
+                structure,
+                data,
+                model_path(model).resolve(),
+                mode,
+                kernels,
+                precision,
+                device=device,
             )
             scripts.append([*style, *before, *_evaluation(folder)])
         while len(results) < len(placed):

@@ -20,6 +20,7 @@ from idle_md.engines.openmm.backends import choose, force_class, why_not
 from idle_md.engines.openmm.computation import FileComputation, PythonComputation
 from idle_md.engines.openmm.module import Attachment, Energy
 from idle_md.engines.openmm.particles import chosen_particles, is_periodic
+from idle_md.models import model_path
 from idle_md.native.choice import Kernels
 from idle_md.native.nnpops import find_nnpops, load_nnpops
 from idle_md.native.operators import load_operators
@@ -62,7 +63,7 @@ def create_force(
     Parameters
     ----------
     model
-        A deployed model, or the path of one.
+        A deployed model, or the path or the name of one.
     topology_or_numbers
         All particles of the System: a topology, or one atomic number per particle.
     atoms
@@ -119,7 +120,7 @@ def create_force(
     elif isinstance(model, DeployedModel) or backend not in ("auto", "pythonforce"):
         raise ValueError("embed=False needs the path of a model, and backend 'pythonforce'")
     else:
-        force = PythonForce(FileComputation(Path(model), deployed, attachment))
+        force = PythonForce(FileComputation(model_path(model), deployed, attachment))
     force.setUsesPeriodicBoundaryConditions(periodic)
     force.setName("idle_md")
     logger.info("OpenMM runs %s through %s", deployed.metadata.fidelity, backend_of(force))

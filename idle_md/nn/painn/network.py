@@ -61,6 +61,7 @@ class PaiNNConfig(BackboneSection):
     """
 
     compiles = True
+    algorithm = "muon"
     name: Literal["painn"] = "painn"
     features: Count = 64
     interactions: Count = 2

@@ -9,7 +9,8 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from idle_md.nn import Potential
-from idle_md.nn.parameter_groups import optimizer_groups
+from idle_md.nn.parameter_groups import EMBEDDING, optimizer_groups, parameter_groups
+from idle_md.train.fit.muon import Muon
 from idle_md.train.sections import OptimizerConfig
 
 
@@ -20,7 +21,7 @@ class Optimization:
     Attributes
     ----------
     settings
-        AdamW, its schedule, and weight decay.
+        Algorithm, schedule, and weight decay.
     rates
         Factors on the learning rate by parameter group, 1 where not named.
     """
@@ -41,7 +42,11 @@ class Optimization:
         settings = self.settings
         decay, rate = settings.correction_weight_decay, settings.learning_rate
         groups = optimizer_groups(potential, self.rates, rate, decay)
-        optimizer = torch.optim.AdamW(groups, fused=True)
+        if (settings.algorithm or potential.backbone.config.algorithm) == "muon":
+            tables = parameter_groups(potential).get(EMBEDDING, [])
+            optimizer: torch.optim.AdamW = Muon(groups, tables)
+        else:
+            optimizer = torch.optim.AdamW(groups, fused=True)
         if settings.schedule == "plateau":
             plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=settings.plateau_patience)
             return {

@@ -116,7 +116,9 @@ def adapt_config(
     Parameters
     ----------
     checkpoint
-        Trained model; geometries that it was validated on are found by its own split.
+        Trained model, or the name of a shipped one. On the data set that it was trained on,
+        geometries are validated on as they were. A level that it was adapted to before is made
+        anew.
     source, fidelity
         Data set, see :func:`idle_md.data.load`, and the new fidelity as it is called there.
     out
@@ -133,7 +135,9 @@ def adapt_config(
     potential, about = load_checkpoint(checkpoint)
     base = base or str(about["target"])
     store = load(source)
-    split = dict(about.get("config", {}).get("data", {}).get("split", {}))
+    data = about.get("config", {}).get("data", {})
+    is_same = "store" in data and Path(data["store"]).resolve() == Path(source).resolve()
+    split = dict(data.get("split", {})) if is_same else {}
     return parse_config(
         {
             "out": str(out),

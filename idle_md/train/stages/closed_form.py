@@ -97,11 +97,13 @@ class ClosedForm(Stage):
         """
         begun = time.monotonic()
         keep_freed_memory()
-        source, about = load_checkpoint(self.model)
+        target = self.config.target
+        source, about = starting_model(self.model, self.base, target)
         if self.refined_from is not None:
-            about = about | {ADAPTED_FROM: packed(*load_checkpoint(self.refined_from))}
+            before = starting_model(self.refined_from, self.base, target)
+            about = about | {ADAPTED_FROM: packed(*before)}
         where = processes.device(self.config.device)
-        base = base_level(source, about, self.base, self.config.target).to(where)
+        base = base_level(source, about, self.base, target).to(where)
         task = build_task(with_network_of(base, self.config))
         check_elements(task.elements, base, self.base)
         config = student_config(base, self.student, self.settings)
@@ -112,8 +114,7 @@ class ClosedForm(Stage):
         student = student_task(task, adaptation, config, self.settings)
         start = student_start(student, adaptation, self.settings)
         metadata = said | {KEY: adaptation.packed()}
-        before = time.monotonic() - begun
-        finish = partial(self._finish, task, student, before)
+        finish = partial(self._finish, task, student, time.monotonic() - begun)
         return fit(student, start, self.folder, resume, console, metadata=metadata, finish=finish)
 
     def _fit(
@@ -150,6 +151,19 @@ class ClosedForm(Stage):
         }
         more = {"closed_form": teacher, "uncertainty": covered}
         write_metrics(task, self.folder, before + seconds, more)
+
+
+def starting_model(checkpoint: Path, base: str, target: str) -> tuple[Potential, dict[str, Any]]:
+    """Return a checkpoint's model and metadata, from which a level is made of another one.
+
+    Where the model was adapted to that level before, it is the one that it was adapted from, so
+    that the level is made anew.
+    """
+    source, about = load_checkpoint(checkpoint)
+    known = levels(source, about)
+    if target in known and base in known and target not in levels(*known[base]):
+        return known[base]
+    return source, about
 
 
 def base_level(source: Potential, about: dict[str, Any], base: str, target: str) -> Potential:

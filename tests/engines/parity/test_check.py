@@ -53,6 +53,23 @@ def test_all_engines_agree_on_all_structures(name, model_file) -> None:
             assert list(compared.differences) == list(SAMPLES)
 
 
+def test_rounding_of_the_model_itself_is_allowed() -> None:
+    compared = check.Comparison("LAMMPS", {"a": {"forces": 3e-5}, "b": {"forces": 3e-5}}, {})
+    found = check.Check(1e-5, {"a": 9, "b": 9}, [compared], {"a": {"forces": 1e-5}, "b": {}})
+    assert found.failures == [("LAMMPS", "b", "forces")]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_rounding_is_that_of_single_precision(precision, model_file) -> None:
+    found = check.check_engines(model_file(dtype=precision), others=[])
+    if precision == torch.float64:
+        assert found.rounding == {}
+    else:
+        forces = [row["forces"] for row in found.rounding.values()]
+        assert len(forces) == len(SAMPLES)
+        assert 1e-8 < max(forces) < 1e-4
+
+
 @pytest.mark.skipif(lammps_run.why_not() is not None, reason=str(lammps_run.why_not()))
 @pytest.mark.parametrize("ranks", [2, 4, 8])
 def test_all_ranks_agree(ranks, model_file) -> None:

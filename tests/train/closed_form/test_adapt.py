@@ -25,6 +25,7 @@ from idle_md.train.closed_form.correction import Correction, fit_correction
 from idle_md.train.closed_form.teacher import known_level, teacher_labels
 from idle_md.train.errors import errors_of_file, errors_of_potential
 from idle_md.train.fit.callbacks import read_log
+from idle_md.train.sections import SplitConfig
 
 Settings = dict[str, Any]
 BOTH = {"gfn2": ["energy", "forces"], "wb97x": ["energy", "forces"]}
@@ -448,6 +449,20 @@ def test_adapt_config_of_the_command(small_store: Path, pretrained: Path, tmp_pa
     replace(store, labels={**store.labels, "wb97x": hidden}).write(tmp_path / "forces.h5")
     alone = adapt_config(pretrained, str(tmp_path / "forces.h5"), "wb97x", tmp_path / "new")
     assert alone.labels["wb97x"] == ["forces"]
+    assert alone.data.split == SplitConfig()  # another data set
+
+
+def test_a_level_is_made_anew_from_the_one_below(
+    run: Path, settings: Settings, pretrained: Path
+) -> None:
+    changes = adapted(settings, run / "best.ckpt", steps=1)
+    again = train(parse_config(changes)) / "best.ckpt"
+    known = levels(*load_checkpoint(again))
+    assert list(known) == ["gfn2", "wb97x"]
+    kept, before = known["gfn2"][0].state_dict(), load_checkpoint(pretrained)[0].state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in before.items())
+    first, second = (Adaptation.of(load_checkpoint(each)[1]) for each in (run / "best.ckpt", again))
+    torch.testing.assert_close(second.direction, first.direction)
 
 
 def test_joint_training_starts_from_an_adapted_model(

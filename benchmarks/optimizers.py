@@ -25,7 +25,7 @@ from idle_md.train.run import train_unless_finished
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "methods" / "single.yaml"
 LOW = "gfn2"
-RATES = {"adamw": [4e-3, 8e-3], "muon": [4e-3, 8e-3, 1.6e-2]}
+RATES = {"adamw": [4e-3, 8e-3, 1.6e-2], "muon": [4e-3, 8e-3, 1.6e-2]}
 
 
 def trained(algorithm: str, rate: float, steps: int, options: argparse.Namespace) -> dict[str, Any]:

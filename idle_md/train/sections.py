@@ -65,7 +65,8 @@ class OptimizerConfig(Section):
     algorithm: Literal["muon", "adamw"] | None = Field(
         default=None,
         description="muon: orthogonalised momentum for weight matrices, AdamW for the rest; "
-        "default: muon for painn, which takes a third of the steps with it, and adamw for others",
+        "default: muon for painn, whose errors are a third smaller with it after as many steps, "
+        "and adamw for others",
     )
 
     learning_rate: Positive = 2e-3

@@ -12,7 +12,7 @@ from idle_md.quickstart import run
 def test_quickstart_keeps_its_promise(tmp_path: Path) -> None:
     report = run(
         tmp_path / "run",
-        minutes=5.0,
+        minutes=3.0,
         labels=72,
         picoseconds=20.0,
         threads=None,

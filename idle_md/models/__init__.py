@@ -39,10 +39,12 @@ def at_fidelity(model: str | Path, fidelity: str | None) -> Path:
 
 def model_path(model: str | Path) -> Path:
     """Return the file of an exported model that is given by name; any other path as it is."""
-    if str(model) not in shipped():
-        return Path(model)
     name = str(model)
-    return FOLDER / f"{f'{name}-{SHIPPED[name][-1]}' if name in SHIPPED else name}.pt"
+    if name not in shipped():
+        return Path(model)
+    if name in SHIPPED:
+        name = f"{name}-{SHIPPED[name][-1]}"
+    return FOLDER / f"{name}.pt"
 
 
 def checkpoint_path(checkpoint: str | Path) -> Path:

@@ -159,8 +159,9 @@ def print_table(rows: list[Row], console: Console) -> None:
             columns = [[row[role][key] for row in some] for key in METRICS]
             spread = [(np.mean(c), np.std(c, ddof=len(c) > 1)) for c in columns]
             cells.append(" / ".join(f"{mean:.1f} ± {width:.1f}" for mean, width in spread))
-        minutes = np.mean([row["minutes"] for row in some])
-        table.add_row(f"{labels} {kind}", method, *cells, f"{minutes:.1f}")
+        known = [row["minutes"] for row in some if row["minutes"] is not None]  # not paused
+        minutes = f"{np.mean(known):.1f}" if known else ""
+        table.add_row(f"{labels} {kind}", method, *cells, minutes)
     console.print(table)
 
 

@@ -293,11 +293,15 @@ def _teacher_errors(target: str, adaptation: Adaptation, part: Store) -> dict[st
 
 
 def _summary(posterior: Posterior) -> str:
-    energies, slopes = posterior.left_out()
-    errors = [float(found[:, 0].abs().nanmean()) for found in (energies, slopes)]
-    noise = [variance**0.5 for variance in posterior.prior.noise]
+    kinds = ("energies", "slopes"), ("meV", "meV/Å")
+    fitted, errors, noise = [], [], []
+    found = zip(*kinds, posterior.left_out(), posterior.prior.noise, strict=True)
+    for kind, unit, left_out, variance in found:
+        if len(left_out):
+            fitted.append(f"{len(left_out)} {kind}")
+            errors.append(f"{1e3 * float(left_out[:, 0].abs().nanmean()):.1f} {unit}")
+            noise.append(f"{1e3 * variance**0.5:.1f} {unit}")
     return (
-        f"{len(energies)} energies and {len(slopes)} slopes fitted; errors of geometries left out: "
-        f"{1e3 * errors[0]:.1f} meV and {1e3 * errors[1]:.0f} meV/Å; "
-        f"noise {1e3 * noise[0]:.1f} meV and {1e3 * noise[1]:.0f} meV/Å"
+        f"{' and '.join(fitted)} fitted; errors of geometries left out: {' and '.join(errors)}; "
+        f"noise {' and '.join(noise)}"
     )

@@ -1,6 +1,8 @@
 """A new fidelity in closed form, what learns it, how sure it is, and misuse."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import pytest
 import torch
 import yaml
 from ase.calculators.singlepoint import SinglePointCalculator
+from rich.console import Console
 
 import idle_md
 from idle_md.data import GeometryTensors, Labels, Store
@@ -450,6 +453,14 @@ def test_adapt_config_of_the_command(small_store: Path, pretrained: Path, tmp_pa
     alone = adapt_config(pretrained, str(tmp_path / "forces.h5"), "wb97x", tmp_path / "new")
     assert alone.labels["wb97x"] == ["forces"]
     assert alone.data.split == SplitConfig()  # another data set
+
+
+def test_what_was_fitted_is_told(settings: Settings, pretrained: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    labels = {"gfn2": ["energy", "forces"], "wb97x": ["energy"]}
+    train(parse_config(adapted(settings, pretrained, steps=1, labels=labels)), console=console)
+    [told] = [line for line in console.file.getvalue().splitlines() if "fitted" in line]
+    assert re.fullmatch(r"20 energies fitted; .* left out: \d+\.\d meV; noise \d+\.\d meV", told)
 
 
 def test_a_level_is_made_anew_from_the_one_below(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import yaml
 
 from idle_md.files import replacing
+from idle_md.models import checkpoint_path
 
 
 class RunFolder:
@@ -144,8 +145,9 @@ class RunFolder:
 
 
 def checkpoints_of(entry: Path) -> list[Path]:
-    """Return a checkpoint, or those of a run folder: its own, or its members'."""
-    return RunFolder(entry).checkpoints() if entry.is_dir() else [entry]
+    """Return a checkpoint, also one that is given by name, or those of a run folder."""
+    path = checkpoint_path(entry)
+    return RunFolder(path).checkpoints() if path.is_dir() else [path]
 
 
 def folder_of(checkpoints: Sequence[Path]) -> RunFolder | None:

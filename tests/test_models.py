@@ -54,6 +54,19 @@ def test_exported_models_are_those_of_the_checkpoint(
     assert about.level_of_theory is not None
 
 
+def test_files_of_the_current_folder_are_not_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "idle-s").mkdir()
+    (tmp_path / "metrics.json").write_text(json.dumps({"test": {"wb97x": {"wrong": 1.0}}}))
+    about = export_checkpoint("idle-s", "wb97x", tmp_path / "model.pt")
+    assert about.fidelity == "wb97x"
+    assert about.test_errors == {}
+    result = CliRunner().invoke(app, ["info", "idle-s", "--json"])
+    assert json.loads(result.output)["fidelity"] == "wb97x"
+
+
 def test_the_bare_name_is_the_best_fidelity() -> None:
     for name, known in SHIPPED.items():
         assert model_path(name) == model_path(f"{name}-{known[-1]}")

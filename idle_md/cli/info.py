@@ -35,10 +35,11 @@ def info(
     from idle_md.terminal import make_console
 
     model = at_fidelity(model, fidelity)
+    file = model_path(model)
     if path:
-        typer.echo(model_path(model))
+        typer.echo(file)
         return
-    about = _metadata(model)
+    about = _metadata(file)
     if as_json:
         typer.echo(about.model_dump_json(indent=2))
         return

@@ -92,12 +92,13 @@ def opened_folder(config: TrainConfig, resume: bool) -> RunFolder:
 
 
 def as_begun(config: TrainConfig, resume: bool) -> TrainConfig:
-    """Return a configuration with the optimiser of the run that goes on.
+    """Return a configuration with the optimiser of the run that goes on, unless it says one.
 
     Once that was AdamW, and the configuration did not say so.
     """
     folder = RunFolder(config.out)
-    if not (resume and processes.by_first(lambda: folder.is_begun)):
+    asked_for = config.optimizer.algorithm is not None
+    if asked_for or not (resume and processes.by_first(lambda: folder.is_begun)):
         return config
     before = yaml.safe_load(folder.config_file.read_text()).get("optimizer", {})
     if "algorithm" in before:

@@ -52,6 +52,12 @@ def test_killed_training_goes_on(folder, numbers, structures, assert_same, name)
             assert_same(*found, expected, torch.float32, LOOSER)
 
 
+def test_another_optimiser_is_another_run(folder) -> None:
+    config = load_config("idle/config.yaml", ["optimizer.algorithm=muon"])
+    with pytest.raises(ValueError, match="optimizer changed since it was started"):
+        train(config, resume=True)
+
+
 def known(errors: dict[str, float | None]) -> dict[str, float]:
     return {key: value for key, value in errors.items() if value is not None}
 

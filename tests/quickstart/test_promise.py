@@ -24,6 +24,9 @@ def test_quickstart_keeps_its_promise(tmp_path: Path) -> None:
     assert idle[energy] <= 0.667 * single[energy]
     for key in (energy, force, "relative_energy_mae_mev"):
         assert idle[key] < trivial[key]
+    for key in ("relative_energy_mae_mev", force):
+        assert idle[key] <= 0.5 * trivial[key]
+        assert idle["ood"][key] < trivial["ood"][key]
     assert report["summary"].startswith("IDLe beat the trivial baseline (")
     parity = report["parity"]
     low, high = min(0.98, parity["self_ratio_low"]), max(1.02, parity["self_ratio_high"])

@@ -42,20 +42,17 @@ def free_parameters(potential: Potential) -> list[nn.Parameter]:
     return [p for name, members in groups.items() if name != SCALE_SHIFT for p in members]
 
 
-def expected_changes(potential: Potential) -> Tensor | None:
+def expected_changes(potential: Potential, table: Mapping[str, Sequence[float]]) -> Tensor:
     """Return standard deviations (P,) of the free parameters' changes between levels of theory.
 
-    They are known up to a factor, float64, in the order of :func:`free_parameters`; None where the
-    backbone does not say (:meth:`~idle_md.nn.backbone.Backbone.expected_changes`).
+    They are known up to a factor, float64, in the order of :func:`free_parameters`, by a table as
+    of :meth:`~idle_md.nn.backbone.Backbone.expected_changes`.
 
     Raises
     ------
     ValueError
         If it says nothing of one of them, or has numbers for blocks that its rows do not fill.
     """
-    table = potential.backbone.expected_changes()
-    if not table:
-        return None
     names = {id(parameter): name for name, parameter in potential.named_parameters()}
     parts = []
     for parameter in free_parameters(potential):

@@ -151,6 +151,11 @@ class StudentConfig(Section):
         "not the most probable one; members of a committee do, so that their spread means "
         "something",
     )
+    target_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.25,
+        description="share of every batch that has labels of the target itself; the rest has those "
+        "of the closed form",
+    )
     learning_rate: Positive = 1.5e-3
     batch_size: Count = 40
     budget: BudgetConfig = BudgetConfig(steps=4000, validate_every=500)

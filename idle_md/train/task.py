@@ -66,6 +66,8 @@ def build_task(config: TrainConfig) -> Task:
 def relabelled(task: Task, config: TrainConfig, energies: Tensor, forces: Tensor) -> Task:
     """Return the same geometries and splits with other labels, of the target alone.
 
+    Geometries that have a label of the target as it is keep their share of every batch.
+
     Parameters
     ----------
     task
@@ -79,7 +81,8 @@ def relabelled(task: Task, config: TrainConfig, energies: Tensor, forces: Tensor
     tensors.fidelities = [config.target]
     tensors.energies, tensors.forces = energies[:, None], forces[:, None].to(task.tensors.forces)
     objective = build_objective(config, tensors)
-    stream = _build_stream(config, task.store, tensors, task.splits["train"])
+    known = labelled_geometries(task.tensors)[:, -1]
+    stream = _build_stream(config, task.store, tensors, task.splits["train"], known)
     return replace(task, config=config, tensors=tensors, objective=objective, stream=stream)
 
 
@@ -192,10 +195,17 @@ def build_objective(config: TrainConfig, tensors: GeometryTensors) -> Objective:
 
 
 def _build_stream(
-    config: TrainConfig, store: Store, tensors: GeometryTensors, train: Indices
+    config: TrainConfig,
+    store: Store,
+    tensors: GeometryTensors,
+    train: Indices,
+    known: npt.NDArray[np.bool_] | None = None,
 ) -> BatchStream:
+    """Return batches of what has labels; of the target, that is what is ``known`` (G,), if any."""
     labelled = labelled_geometries(tensors)[train]
     is_target = labelled[:, -1] & ~is_replayed(store)[train]
+    if known is not None and (is_target & known[train]).any():
+        is_target &= known[train]
     return BatchStream(
         target=train[is_target],
         others=train[~is_target & labelled.any(1)],

@@ -16,34 +16,34 @@ from idle_md.nn.reverse import readout
 # Of the difference between PM6 and GFN2-xTB (benchmarks/expected_changes.py). Blocks are what a
 # message adds to scalars, and to vectors along edges and of neighbours, and the terms of an update.
 FIRST_CHANGES = {
-    "message.hidden.weight": [0.178],
-    "message.hidden.bias": [0.322],
-    "message.output.weight": [0.127, 0.156],
-    "message.output.bias": [0.07],
-    "message.filter.weight": [0.014, 0.017],
-    "update.mix.weight": [0.168, 0.06],
-    "update.hidden.weight": [0.062],
-    "update.hidden.bias": [0.585],
-    "update.output.weight": [0.382, 1.0, 0.11],
-    "update.output.bias": [0.089],
+    "message.hidden.weight": [0.063],
+    "message.hidden.bias": [0.177],
+    "message.output.weight": [0.032, 0.068],
+    "message.output.bias": [0.019],
+    "message.filter.weight": [0.012, 0.035],
+    "update.mix.weight": [0.074, 0.096],
+    "update.hidden.weight": [0.017],
+    "update.hidden.bias": [0.118],
+    "update.output.weight": [0.017, 0.326, 0.013],
+    "update.output.bias": [0.021],
 }
 LATER_CHANGES = {
-    "message.hidden.weight": [0.066],
-    "message.hidden.bias": [0.178],
-    "message.output.weight": [0.703, 0.227, 0.134],
-    "message.output.bias": [0.067],
-    "message.filter.weight": [0.25, 0.037, 0.033],
-    "update.mix.weight": [0.133, 0.094],
-    "update.hidden.weight": [0.16],
-    "update.hidden.bias": [0.43],
-    "update.output.weight": [0.125, 0.283, 0.11],  # the third is the first one's
-    "update.output.bias": [0.22],
+    "message.hidden.weight": [0.08],
+    "message.hidden.bias": [0.069],
+    "message.output.weight": [0.182, 0.021, 0.034],
+    "message.output.bias": [0.029],
+    "message.filter.weight": [0.149, 0.048, 0.028],
+    "update.mix.weight": [0.193, 0.193],
+    "update.hidden.weight": [0.27],
+    "update.hidden.bias": [0.306],
+    "update.output.weight": [0.115, 0.407, 0.115],  # the third is the first one's
+    "update.output.bias": [0.144],
 }
 OTHER_CHANGES = {
-    "embedding.weight": [0.022],
-    "head.hidden.weight": [0.161],
-    "head.hidden.bias": [0.855],
-    "head.output.weight": [0.05],
+    "embedding.weight": [0.029],
+    "head.hidden.weight": [0.199],
+    "head.hidden.bias": [1.0],
+    "head.output.weight": [0.042],
 }
 
 

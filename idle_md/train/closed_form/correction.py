@@ -1,7 +1,7 @@
 """What a new level has over one that a model knows, by a Gaussian process on few labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -44,10 +44,13 @@ class Prior:
         variance 1.
     noise
         Variances of energies in eV^2 and of slopes in (eV/angstrom)^2.
+    changes
+        How far weights were expected to move relative to each other, see :class:`Tangent`.
     """
 
     factors: dict[str, float]
     noise: tuple[float, float]
+    changes: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 class Features:
@@ -75,8 +78,8 @@ class Features:
         self.projection = projection
         if set(factors) != set(tangent.columns):
             raise ValueError(
-                "the closed form was fitted by a version that expected other changes of the "
-                "network: adapt the model again"
+                "the closed form was fitted by a version that did not keep which changes of the "
+                "network it expected: adapt the model again"
             )
         self.scales = tangent.scales.clone()
         for name, columns in tangent.columns.items():
@@ -212,7 +215,7 @@ def fit_correction(
     ValueError
         If there are too few labels for the elements.
     """
-    tangent, elements = Tangent(base), base.backbone.elements
+    tangent, elements = Tangent(base, prior.changes if prior else None), base.backbone.elements
     tensors = GeometryTensors(differences.store, base.backbone.cutoff, [], torch.float64)
     tensors = tensors.to(base.device)
     observed = [one.to(base.device) for one in observe(differences, MOST_ROWS, seed)]
@@ -249,7 +252,7 @@ def _most_probable(
     normalised = kernels / sizes[:, None, None]
     variances, found = most_probable(normalised, mean, targets, kinds == SLOPE, noise)
     factors = (variances / sizes).sqrt().tolist()
-    return Prior(dict(zip(tangent.columns, factors, strict=True)), found)
+    return Prior(dict(zip(tangent.columns, factors, strict=True)), found, tangent.changes)
 
 
 def _rows(features: Features, tensors: GeometryTensors, one: Observed) -> Tensor:

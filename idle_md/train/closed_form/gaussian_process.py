@@ -14,7 +14,8 @@ from torch import Tensor
 LOOSE_PRIOR = 0.01  # on the logarithms of the hyperparameters, so that none of them runs away
 STEPS = 100
 SMALLEST_VARIANCE = 1e-12  # of targets that the mean explains completely
-SMALLEST_NOISE = 1 / 400  # of the variance of targets: no linear model explains more of them
+SMALLEST_ENERGY_NOISE = 1 / 6400  # of the variance of targets
+SMALLEST_SLOPE_NOISE = 1 / 400  # no linear model explains more of them
 USUAL_NOISE = 1e-4  # eV^2, of energies that are too few to tell
 BLOCK = 1024  # rows that are multiplied at a time
 
@@ -48,23 +49,29 @@ def most_probable(
     """
     energies = ~is_slope
     if not bool(is_slope.any()):
-        variances, noise = _search(kernels, mean, targets, known_noise, energies)
+        variances, noise = _search(
+            kernels, mean, targets, known_noise, energies, SMALLEST_ENERGY_NOISE
+        )
         return variances, (noise, 0.0)
     of_energies = USUAL_NOISE
     if int(energies.sum()) >= int(torch.linalg.matrix_rank(mean)) + 2:
         some = energies.nonzero()[:, 0]
         block = kernels[:, some][:, :, some]
         alone = torch.ones_like(some, dtype=torch.bool)
-        _, of_energies = _search(block, mean[some], targets[some], known_noise[some], alone)
+        shown = mean[some], targets[some], known_noise[some], alone
+        _, of_energies = _search(block, *shown, SMALLEST_ENERGY_NOISE)
     fixed = known_noise + of_energies * energies
-    variances, of_slopes = _search(kernels, mean, targets, fixed, is_slope)
+    variances, of_slopes = _search(kernels, mean, targets, fixed, is_slope, SMALLEST_SLOPE_NOISE)
     return variances, (of_energies, of_slopes)
 
 
 def _search(
-    kernels: Tensor, mean: Tensor, targets: Tensor, fixed: Tensor, noisy: Tensor
+    kernels: Tensor, mean: Tensor, targets: Tensor, fixed: Tensor, noisy: Tensor, least: float
 ) -> tuple[Tensor, float]:
-    """Return variances of kernels (K,), and of the noise of some targets, the rest being fixed."""
+    """Return variances of kernels (K,), and of the noise of some targets, the rest being fixed.
+
+    That noise is at least a share of the variance of these targets.
+    """
     free = _complement(mean)
     values = free.T @ targets
     rest = free @ values
@@ -72,7 +79,7 @@ def _search(
     variance = float((rest.square().sum() + SMALLEST_VARIANCE) / prior.sum().clamp(min=1e-300))
     typical = float(rest[noisy].square().mean()) + SMALLEST_VARIANCE
     start = targets.new_tensor([math.log(variance)] * len(kernels) + [math.log(typical) - 4.0])
-    smallest = SMALLEST_NOISE * typical
+    smallest = least * typical
     constant = free.T @ ((fixed + smallest * noisy)[:, None] * free)
     noise = free.T @ (noisy.to(targets.dtype)[:, None] * free)
     terms = torch.cat([free.T @ kernels @ free, noise[None]])

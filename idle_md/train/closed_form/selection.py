@@ -55,7 +55,9 @@ class LeastVariance:
         self._generator = torch.Generator().manual_seed(seed)
         self._adaptation = Adaptation.of(about) if KEY in about else None
         base = potential.alone(str(about["target"]))
-        self._tangent = Tangent(self._adaptation.base if self._adaptation else base)
+        self._tangent = Tangent(base)
+        if self._adaptation is not None:
+            self._tangent = Tangent(self._adaptation.base, self._adaptation.prior.changes)
         self._projection = Projection(self._tangent.n_columns, KEPT, seed)
 
     def choose(self, store: Store, candidates: Indices, n: int, known: Indices) -> Indices:

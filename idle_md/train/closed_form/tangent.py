@@ -7,6 +7,7 @@ forces that are linear in the derivatives of the features by the positions.
 """
 
 import copy
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,10 @@ class Tangent:
     ----------
     potential
         Trained, of a single fidelity; is copied to float64 and not changed.
+    changes
+        How far its weights are expected to move relative to each other, by name; empty if that is
+        not known. By default what its backbone says
+        (:meth:`~idle_md.nn.backbone.Backbone.expected_changes`).
 
     Attributes
     ----------
@@ -45,10 +50,12 @@ class Tangent:
         P.
     """
 
-    def __init__(self, potential: Potential) -> None:
+    def __init__(
+        self, potential: Potential, changes: Mapping[str, Sequence[float]] | None = None
+    ) -> None:
+        self.changes = potential.backbone.expected_changes() if changes is None else changes
         self.potential = copy.deepcopy(potential).to_precision(torch.float64)
         self.potential.requires_grad_(True)
-        expected = expected_changes(self.potential)
         self.columns: dict[str, slice] = {}
         start = 0
         for name, members in parameter_groups(self.potential).items():
@@ -59,8 +66,9 @@ class Tangent:
             start += size
         self.n_columns = start
         self.scales = torch.ones(start, dtype=torch.float64, device=potential.device)
-        if expected is not None:
-            self.columns, self.scales = {WHOLE: slice(0, start)}, expected
+        if self.changes:
+            self.columns = {WHOLE: slice(0, start)}
+            self.scales = expected_changes(self.potential, self.changes)
 
     def features(self, batch: Batch, displacements: Tensor | None = None) -> Tensor:
         """Return features of one geometry's energy, then of its derivatives, (1 + K, P), float64.

@@ -67,7 +67,10 @@ class Adapt(Method):
             stages.append(Pretraining(_refining(config, self.source, trained, self.refine)))
             model, refined_from = folder.refinement.best_checkpoint, trained
         labels: dict[str, list[Label]] = {config.target: ["energy", "forces"]}
-        student = on_target(config, self.student).model_copy(update={"labels": labels})
+        student = on_target(config, self.student)
+        share = {"target_share": self.student.target_share}
+        batch = student.batch.model_copy(update=share)
+        student = student.model_copy(update={"labels": labels, "batch": batch})
         closed_form = ClosedForm(
             config, folder, model, refined_from, self.source, student, self.student
         )

@@ -21,14 +21,17 @@ from rich.console import Console
 import idle_md
 from idle_md.data import GeometryTensors, Labels, Store
 from idle_md.deploy import export_checkpoint, load
-from idle_md.nn import levels, load_checkpoint
+from idle_md.nn import PaiNN, levels, load_checkpoint
+from idle_md.run_folder import RunFolder
 from idle_md.train import adapt_config, parse_config, predictive_std, train, train_ensemble
 from idle_md.train.closed_form.adaptation import Adaptation, deviations
 from idle_md.train.closed_form.correction import Correction, fit_correction
 from idle_md.train.closed_form.teacher import known_level, teacher_labels
 from idle_md.train.errors import errors_of_file, errors_of_potential
 from idle_md.train.fit.callbacks import read_log
-from idle_md.train.sections import SplitConfig
+from idle_md.train.sections import SplitConfig, StudentConfig
+from idle_md.train.stages.closed_form import ClosedForm
+from idle_md.train.task import build_task, labelled_geometries, relabelled
 
 Settings = dict[str, Any]
 BOTH = {"gfn2": ["energy", "forces"], "wb97x": ["energy", "forces"]}
@@ -357,6 +360,35 @@ def test_correction_is_what_the_regression_says(
         off.append((expected - one.slopes).abs())
         slopes.append(one.slopes.abs())
     assert float(torch.cat(off).mean()) < 0.5 * float(torch.cat(slopes).mean())
+
+
+def test_error_bars_are_those_of_the_fit_whatever_a_later_version_expects(
+    run: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about, some = load_checkpoint(run / "best.ckpt")[1], part(store, "test").select([0, 1])
+    expected = predictive_std(run / "best.ckpt", some)
+    monkeypatch.setattr(PaiNN, "expected_changes", lambda self: {})
+    found = predictive_std(run / "best.ckpt", some)
+    for before, after in zip(expected, found, strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-5)
+    prior = about["closed_form"]["prior"]
+    del prior["changes"]  # as in files that do not say it
+    with pytest.raises(ValueError, match=r"did not keep which changes.*adapt the model again"):
+        Adaptation.of(about).posterior()
+
+
+def test_every_batch_of_a_student_has_true_labels(settings: Settings, pretrained: Path) -> None:
+    config = parse_config(adapted(settings, pretrained))
+    stage = config.method.stages(config, RunFolder(config.out))[-1]
+    assert isinstance(stage, ClosedForm)
+    task = build_task(config)
+    nothing = torch.zeros(task.store.n_geometries, dtype=torch.float64)
+    forces = torch.zeros(len(task.store.numbers), 3)
+    student = relabelled(task, stage.student, nothing, forces)
+    true = labelled_geometries(task.tensors)[:, -1]
+    for step in range(5):
+        share = true[student.stream[step]].mean()
+        assert share == pytest.approx(StudentConfig().target_share, abs=0.5 / 40)
 
 
 def test_members_of_a_committee_are_drawn_from_the_posterior(

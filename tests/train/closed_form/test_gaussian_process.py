@@ -9,7 +9,7 @@ from torch import Tensor
 
 from idle_md.train.closed_form.gaussian_process import (
     BLOCK,
-    SMALLEST_NOISE,
+    SMALLEST_ENERGY_NOISE,
     gram,
     most_probable,
     regress,
@@ -207,7 +207,7 @@ def test_noise_has_a_floor() -> None:
     targets = features[:, :3].sum(1)
     nothing, zeros = torch.zeros(40, 1).double(), torch.zeros(40).double()
     _, (noise, _) = most_probable(kernels, nothing, targets, energies, zeros)
-    smallest = SMALLEST_NOISE * float(targets.square().mean())
+    smallest = SMALLEST_ENERGY_NOISE * float(targets.square().mean())
     assert smallest < noise < 1.5 * smallest
 
 

@@ -12,7 +12,7 @@ TORCHFORCE := $(or $(VENV),.venv)
 LATEST := $(TORCHFORCE)-latest
 endif
 
-EXTRAS_torchforce := openmm,torchforce,lammps,label,docs,test
+EXTRAS_torchforce := openmm,torchforce,opencl,lammps,label,docs,test
 EXTRAS_latest := openmm,lammps,torchsim,label,docs,test
 STAMP := idle_md.installed
 

@@ -139,6 +139,7 @@ def test_every_entry_refuses(entry: str, model_file: Callable[[], Path]) -> None
         ("check", "MODEL", "ethanol.xyz"),
         ("evaluate", "MODEL", "chno-mini"),
         ("bench", "openmm", "MODEL", "ethanol.xyz"),
+        ("adapt", "idle-s", "chno-mini", "--fidelity", "wb97x", "--out", "run"),
     ],
 )
 def test_every_command_refuses(

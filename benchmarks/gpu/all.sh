@@ -26,8 +26,8 @@ part() {
 }
 
 case $device in
-  cuda) sizes=(21 49 100 774 1000 10000 100000) rounds=7 seconds=60 features=128 ;;
-  *) sizes=(21 198) rounds=2 seconds=5 features=32 ;;
+  cuda) sizes=(21 49 100 774 1000 10000 100000) rounds=7 seconds=60 features=128 water=3000 ;;
+  *) sizes=(21 198) rounds=2 seconds=5 features=32 water=1000 ;;
 esac
 model=${MODEL:-$out/model.pt}
 
@@ -42,9 +42,7 @@ if [[ $device == cuda ]] && command -v compute-sanitizer >/dev/null; then
   done
 fi
 part step 160 "$python" benchmarks/gpu/step.py "$model" --device "$device" ${sizes[@]/#/--atoms } --rounds "$rounds" --json "$out/step.json"
-if [[ $device == cuda ]]; then
-  part openmm 120 "$python" benchmarks/gpu/openmm_cuda.py "$model" --molecules 1 --molecules 111 --seconds 5 --json "$out/openmm.json"
-fi
+part openmm 140 "$python" benchmarks/gpu/in_openmm.py idle-s --device "$device" --water "$water" --seconds 10 --json "$out/openmm.json"
 part train 120 "$python" benchmarks/gpu/train.py --device "$device" --seconds "$seconds" --features "$features" --json "$out/train.json"
 
 echo "== results in $out${failed[0]:+; not done: ${failed[*]}}"

@@ -26,6 +26,9 @@ def adapt(
         typer.Option(min=0.01, help="To train the student for; default: 4,000 steps."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw of labels.")] = 0,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; default: a GPU where torch sees one.")
+    ] = None,
 ) -> None:
     """Add a fidelity to a trained model: in closed form, learned by the whole network."""
     from idle_md.terminal import make_console
@@ -35,6 +38,6 @@ def adapt(
     console = make_console()
     student = None if minutes is None else {"budget": {"minutes": minutes}}
     config = adapt_config(checkpoint, store, fidelity, out, base, labels, seed, student)
-    run(config, console=console)
+    run(config.model_copy(update={"device": device}), console=console)
     console.print(f"Errors on test data are in {RunFolder(out).metrics_file}; next:")
     console.print(f"  idle-md export {RunFolder(out).best_checkpoint} -o model.pt", highlight=False)

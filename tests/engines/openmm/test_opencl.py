@@ -15,10 +15,7 @@ import pytest
 LIBRARIES = Path(os.environ.get("IDLE_MD_OPENCL", Path(sys.prefix) / "lib"))
 ICD = LIBRARIES / "libintelocl.so"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not ICD.is_file(), reason="pip install 'idle-md[opencl]'"),
-]
+pytestmark = pytest.mark.skipif(not ICD.is_file(), reason="pip install 'idle-md[opencl]'")
 
 SCRIPT = """
 import sys

@@ -3,15 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
-from idle_md.data import Store, split
-from idle_md.nn import levels, load_checkpoint
+from idle_md.data import GeometryTensors, Store, split
+from idle_md.nn import Potential, levels, load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
-from idle_md.train.errors import Errors, errors_of_predictor, held_out_errors, without_energies
-from idle_md.train.prediction import committee_predictor
+from idle_md.train.errors import (
+    Coverage,
+    Errors,
+    covered,
+    errors_of_predictor,
+    held_out_errors,
+    without_energies,
+)
+from idle_md.train.prediction import committee_predictor, potential_predictor, predict_all
 from idle_md.train.report import versions
 from idle_md.train.run import as_begun, opened_folder, train, train_unless_finished
 from idle_md.train.task import load_store
@@ -80,12 +88,31 @@ def _write_metrics(config: TrainConfig, folder: RunFolder, members: Sequence[Run
 
     store = load_store(config)
     splits = split(store, **config.data.split.model_dump())
+    potentials = [each[config.target][0] for each in known]
+    roles = {role: store.select(splits[role]) for role in ("test", "ood") if role in splits}
     folder.write_metrics(
         {
             **held_out_errors(store, splits, list(metrics[0]["test"]), errors),
+            "uncertainty": {
+                role: _spread(potentials, config.target, part)
+                for role, part in roles.items()
+                if part.n_geometries
+            },
             "label_counts": metrics[0]["label_counts"],
             "train_seconds": sum(each["train_seconds"] for each in metrics),
             "versions": versions(),
             "members": metrics,
         }
     )
+
+
+def _spread(potentials: Sequence[Potential], fidelity: str, store: Store) -> dict[str, Coverage]:
+    """Return how the spread of the members compares with the errors of their mean."""
+    tensors = GeometryTensors(store, potentials[0].backbone.cutoff, [], potentials[0].dtype)
+    found = [predict_all(potential_predictor(each, fidelity), tensors) for each in potentials]
+    energies, forces = (np.stack(each) for each in zip(*found, strict=True))
+    true = store.labels_of(fidelity)
+    return {
+        "energies": covered(energies.mean(0) - true.energy, energies.std(0, ddof=1)),
+        "forces": covered(forces.mean(0) - true.forces, forces.std(0, ddof=1)),
+    }

@@ -35,6 +35,14 @@ class Errors(TypedDict):
     n_forces: int
 
 
+class Coverage(TypedDict):
+    """How standard deviations compare with the errors that they were predicted for."""
+
+    n: int
+    mean_std_mev: float | None
+    share_within_one_std: float | None
+
+
 class Parity(TypedDict):
     """Labels and predictions side by side, where labelled; energies are relative (G,)."""
 
@@ -50,6 +58,21 @@ def relative(
     """Return energies (G,) less the mean of their group."""
     _, members = np.unique(groups, return_inverse=True)
     return energies - (np.bincount(members, energies) / np.bincount(members))[members]
+
+
+def covered(errors: npt.NDArray[np.float64], std: npt.NDArray[np.float64]) -> Coverage:
+    """Return how standard deviations compare with errors of the same shape, where both are known.
+
+    In eV, or eV/angstrom; NaN stands for what is not known.
+    """
+    known = ~np.isnan(errors) & ~np.isnan(std)
+    if not known.any():
+        return {"n": 0, "mean_std_mev": None, "share_within_one_std": None}
+    return {
+        "n": int(known.sum()),
+        "mean_std_mev": 1e3 * float(std[known].mean()),
+        "share_within_one_std": float((np.abs(errors) < std)[known].mean()),
+    }
 
 
 def errors_of_predictor(

@@ -95,6 +95,8 @@ def test_committee_shows_its_members_and_their_stages(committee: Path, page_of: 
     assert table["wb97x"] == cells(found["test"]["wb97x"])
     for number, member in enumerate(found["members"]):
         assert table[f"wb97x, member {number}"] == cells(member["test"]["wb97x"])
+    share = found["uncertainty"]["test"]["forces"]["share_within_one_std"]
+    assert f"{share:.0%} of forces, test" in page.text
     trainings = page.table("What was trained on what")
     assert {"member-0/pretrain", "member-0", "member-1/pretrain", "member-1"} <= set(trainings)
     assert trainings["member-1/pretrain"][1:] == ["gfn2", "329", "329", "141", "141"]

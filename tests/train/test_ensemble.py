@@ -45,7 +45,11 @@ def test_committee_is_trained_evaluated_and_exported(
 ) -> None:
     run = Path(trained["out"])
     found, single = metrics(run), metrics(run / "member-0")
-    assert set(found) == {*single, "members"}
+    assert set(found) == {*single, "members", "uncertainty"}
+    spread = found["uncertainty"]["test"]
+    assert spread["energies"]["n"] == found["test"]["wb97x"]["n_energies"]
+    assert spread["energies"]["mean_std_mev"] > 0
+    assert 0 <= spread["forces"]["share_within_one_std"] < 1
     assert found["members"] == [metrics(run / f"member-{k}") for k in range(2)]
     assert found["label_counts"] == single["label_counts"]
     seeds = [

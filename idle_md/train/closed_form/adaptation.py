@@ -20,6 +20,7 @@ from idle_md.train.closed_form.correction import (
     fit_correction,
 )
 from idle_md.train.closed_form.differences import Differences, Values
+from idle_md.train.errors import Coverage, covered
 from idle_md.train.prediction import potential_predictor, predict_all
 
 GEOMETRY = ("numbers", "positions", "offsets", "cell", "pbc", "charge")
@@ -177,7 +178,7 @@ def deviations(
 
 def coverage(
     adaptation: Adaptation, posterior: Posterior, student: Potential, store: Store
-) -> dict[str, dict[str, float | int | None]]:
+) -> dict[str, Coverage]:
     """Return how standard deviations compare with a student's errors, of energies and of forces.
 
     Parameters
@@ -193,19 +194,8 @@ def coverage(
     std, force_std = deviations(adaptation, posterior, store, COMPONENTS)
     true = store.labels_of(target)
     return {
-        "energies": _compared(energies - true.energy, std),
-        "forces": _compared(forces - true.forces, force_std),
-    }
-
-
-def _compared(errors: Values, std: Values) -> dict[str, float | int | None]:
-    known = ~np.isnan(errors) & ~np.isnan(std)
-    if not known.any():
-        return {"n": 0, "mean_std_mev": None, "share_within_one_std": None}
-    return {
-        "n": int(known.sum()),
-        "mean_std_mev": 1e3 * float(std[known].mean()),
-        "share_within_one_std": float((np.abs(errors) < std)[known].mean()),
+        "energies": covered(energies - true.energy, std),
+        "forces": covered(forces - true.forces, force_std),
     }
 
 

@@ -22,7 +22,7 @@ from idle_md.train.closed_form.projection import Projection
 from idle_md.train.closed_form.tangent import Tangent
 
 KEPT = 1024  # columns of projected features
-DIRECTIONS = 4  # of each candidate
+DIRECTIONS = 4  # of each candidate, which stand for all of them
 MOST = 4000  # candidates that are looked at
 NOISE = 0.01  # of slopes, in units of their prior variance, before anything is labelled
 
@@ -69,11 +69,13 @@ class LeastVariance:
         candidates = candidates[order[: max(n, MOST)]]
         tensors = GeometryTensors(store, self._tangent.potential.backbone.cutoff, [], torch.float64)
         features = self._features(tensors, candidates)
-        rows = torch.stack([self._rows(features, tensors, i, DIRECTIONS) for i in candidates])
+        some = [self._rows(features, tensors, i, DIRECTIONS) for i in candidates]
+        rows = torch.stack([each for each, _ in some])
+        shares = torch.tensor([share for _, share in some])
         variance = torch.eye(KEPT)
         for index in known:
-            variance = _known(variance, self._rows(features, tensors, index, None))
-        everything = rows.flatten(0, 1)
+            variance = _known(variance, self._rows(features, tensors, index, None)[0])
+        everything = (rows / shares.sqrt()[:, None, None]).flatten(0, 1)
         judged = everything.T @ everything
         groups = np.unique(store.group, return_inverse=True)[1]
         count = np.bincount(groups[known], minlength=int(groups.max()) + 1)
@@ -82,8 +84,9 @@ class LeastVariance:
             fewest = left & (count[groups] == count[groups[left]].min())
             eligible = np.flatnonzero(fewest)
             gains = _gains(variance, rows[eligible], variance @ judged @ variance)
+            gains = gains / shares[eligible]
             best = int(eligible[int(gains.argmax())])
-            variance = _known(variance, self._rows(features, tensors, candidates[best], None))
+            variance = _known(variance, self._rows(features, tensors, candidates[best], None)[0])
             left[best] = False
             count[groups[best]] += 1
             chosen.append(best)
@@ -99,7 +102,7 @@ class LeastVariance:
         columns = self._tangent.columns
         plain = Features(self._tangent, dict.fromkeys(columns, 1.0))
         some = candidates[:: -(-len(candidates) // 50)]
-        rows = [self._rows(plain, tensors, index, DIRECTIONS) for index in some]
+        rows = [self._rows(plain, tensors, index, DIRECTIONS)[0] for index in some]
         sizes = torch.cat(rows).square().mean(0)
         unit = len(columns) ** 0.5 * NOISE**0.5
         factors = {
@@ -110,15 +113,19 @@ class LeastVariance:
 
     def _rows(
         self, features: Features, tensors: GeometryTensors, index: int, count: int | None
-    ) -> Tensor:
-        """Return features of slopes along random directions of a geometry; None for all of them."""
+    ) -> tuple[Tensor, float]:
+        """Return features of slopes along random directions of a geometry, and the share of them.
+
+        That is the number of directions over those that there are; with ``None`` they are all.
+        """
         batch = tensors.batch([index])
         periodic = bool((batch.shifts != 0).any())
-        moves = internal_displacements(batch.positions, periodic, self._generator)[:count]
-        rows = features(batch, moves)[1:]
-        if count is None:
-            return rows
-        return torch.cat([rows, rows.new_zeros(count - len(rows), rows.shape[1])])
+        moves = internal_displacements(batch.positions, periodic, self._generator)
+        rows = features(batch, moves[:count])[1:]
+        share = len(rows) / len(moves) if len(moves) else 1.0
+        if count is not None:
+            rows = torch.cat([rows, rows.new_zeros(count - len(rows), rows.shape[1])])
+        return rows, share
 
 
 def _known(variance: Tensor, rows: Tensor) -> Tensor:

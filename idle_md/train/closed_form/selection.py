@@ -4,7 +4,7 @@ Greedy choice by the variance of forces that is left over all candidates (Cohn, 
 1071, 1996), which depends on the features and not on the labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ from idle_md.train.closed_form.differences import internal_displacements
 from idle_md.train.closed_form.projection import Projection
 from idle_md.train.closed_form.tangent import Tangent
 
-KEPT = 1024  # columns of projected features
+KEPT = 4096  # columns of projected features
 DIRECTIONS = 4  # of each candidate, which stand for all of them
-MOST = 4000  # candidates that are looked at
+MOST = 3000  # candidates that are looked at
+AT_ONCE = 256  # candidates whose gains are found together
 NOISE = 0.01  # of slopes, in units of their prior variance, before anything is labelled
 
 
@@ -72,22 +73,17 @@ class LeastVariance:
         some = [self._rows(features, tensors, i, DIRECTIONS) for i in candidates]
         rows = torch.stack([each for each, _ in some])
         shares = torch.tensor([share for _, share in some])
-        variance = torch.eye(KEPT)
-        for index in known:
-            variance = _known(variance, self._rows(features, tensors, index, None)[0])
-        everything = (rows / shares.sqrt()[:, None, None]).flatten(0, 1)
-        judged = everything.T @ everything
+        labelled = (self._rows(features, tensors, index, None)[0] for index in known)
+        left = LeftVariance(rows, shares, labelled)
         groups = np.unique(store.group, return_inverse=True)[1]
         count = np.bincount(groups[known], minlength=int(groups.max()) + 1)
-        groups, left, chosen = groups[candidates], np.ones(len(candidates), bool), []
+        groups, free, chosen = groups[candidates], np.ones(len(candidates), bool), []
         for _ in range(n):
-            fewest = left & (count[groups] == count[groups[left]].min())
-            eligible = np.flatnonzero(fewest)
-            gains = _gains(variance, rows[eligible], variance @ judged @ variance)
-            gains = gains / shares[eligible]
-            best = int(eligible[int(gains.argmax())])
-            variance = _known(variance, self._rows(features, tensors, candidates[best], None)[0])
-            left[best] = False
+            fewest = free & (count[groups] == count[groups[free]].min())
+            gains = left.gains() / shares
+            best = int(gains.where(torch.from_numpy(fewest), -torch.inf).argmax())
+            left.know(self._rows(features, tensors, candidates[best], None)[0])
+            free[best] = False
             count[groups[best]] += 1
             chosen.append(best)
         return candidates[chosen]
@@ -128,17 +124,56 @@ class LeastVariance:
         return rows, share
 
 
-def _known(variance: Tensor, rows: Tensor) -> Tensor:
-    """Return the variance (D, D) of weights once slopes with features (K, D) are known."""
-    seen = rows @ variance
-    noisy = seen @ rows.T + torch.eye(len(rows), dtype=rows.dtype)
-    less: Tensor = variance - seen.T @ torch.linalg.solve(noisy, seen)
-    return less
+class LeftVariance:
+    """The covariance of slopes of all candidates that is left once some slopes are known.
 
+    Weights have the prior variance 1, and so has the noise of slopes. What is known at first is in
+    the features from the beginning, in memory that does not grow with it.
 
-def _gains(variance: Tensor, rows: Tensor, judged: Tensor) -> Tensor:
-    """Return by how much geometries (C, K, D) would lower the variance that is judged (C,)."""
-    own = (rows @ variance) @ rows.mT + torch.eye(rows.shape[1], dtype=rows.dtype)
-    gained = (rows @ judged) @ rows.mT
-    gains: Tensor = torch.linalg.solve(own, gained).diagonal(dim1=1, dim2=2).sum(1)
-    return gains
+    Parameters
+    ----------
+    rows
+        Features of slopes of the candidates, (C, K, D).
+    shares
+        Which share of the slopes of a candidate they are, (C,).
+    known
+        Features of the slopes of geometries that are known at first, (K, D) each.
+    """
+
+    def __init__(self, rows: Tensor, shares: Tensor, known: Iterable[Tensor] = ()) -> None:
+        precision = torch.eye(rows.shape[-1], dtype=rows.dtype)
+        for one in known:
+            precision.addmm_(one.T, one)
+        self._root = torch.linalg.cholesky(precision)
+        self._shape = rows.shape[:2]
+        self._weights = 1.0 / shares.to(rows).repeat_interleave(rows.shape[1])
+        self._rows = self._whitened(rows.flatten(0, 1))
+        self._covariance = self._rows @ self._rows.T
+        self._learned = self._rows.new_zeros(0, rows.shape[-1])
+
+    def _whitened(self, rows: Tensor) -> Tensor:
+        """Return rows (n, D) for weights of which what was known at first is part of the prior."""
+        found: Tensor = torch.linalg.solve_triangular(self._root, rows.T, upper=False).T
+        return found
+
+    def know(self, rows: Tensor) -> None:
+        """Take in slopes of another geometry with features (K, D)."""
+        rows = self._whitened(rows)
+        # Directions of weights that are known already are taken out, as by Gram and Schmidt.
+        inner = rows @ self._learned.T
+        noisy = rows @ rows.T - inner @ inner.T + torch.eye(len(rows), dtype=rows.dtype)
+        new = rows - inner @ self._learned
+        new = torch.linalg.solve_triangular(torch.linalg.cholesky(noisy), new, upper=False)
+        cross = self._rows @ new.T
+        self._covariance.addmm_(cross, cross.T, alpha=-1)
+        self._learned = torch.cat([self._learned, new])
+
+    def gains(self) -> Tensor:
+        """Return by how much the slopes of each candidate would lower the variance of all (C,)."""
+        count, each = self._shape
+        own = self._covariance.view(count, each, count, each).diagonal(dim1=0, dim2=2)
+        noisy = own.permute(2, 0, 1) + torch.eye(each, dtype=own.dtype)
+        blocks = self._covariance.view(count, each, -1).split(AT_ONCE)
+        gained = torch.cat([(block * self._weights) @ block.mT for block in blocks])
+        gains: Tensor = torch.linalg.solve(noisy, gained).diagonal(dim1=1, dim2=2).sum(1)
+        return gains

@@ -78,7 +78,7 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
     ) -> openmm.System:
         """Return what :func:`idle_md.engines.openmm.create_mixed_system` does.
 
-        openmm-ml 1.8 and later call it, and take constraints away themselves.
+        openmm-ml 1.8 and later call it, and take constraints away themselves, or do not.
         """
         from idle_md.engines.openmm.mixing import create_mixed_system
 
@@ -89,6 +89,7 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
             system,
             atoms,
             interpolate=interpolate,
+            remove_constraints=interpolate,  # an error where there are any
             force_group=forceGroup,
             **own,
         )

@@ -167,6 +167,18 @@ def test_forces_that_openmm_ml_has_emptied_are_named(path) -> None:
         potential.createMixedSystem(whole(), system, PART)
 
 
+def test_constraints_go_or_stay_as_asked(path) -> None:
+    potential = openmmml.MLPotential("idle-md", modelPath=path)
+    system = classical()
+    system.addConstraint(0, 1, 0.1)
+    system.addConstraint(6, 7, 0.1)
+    for removed, left in ((True, 1), (False, 2)):
+        mixed = potential.createMixedSystem(whole(), system, PART, removeConstraints=removed)
+        assert mixed.getNumConstraints() == left
+    with pytest.raises(ValueError, match=r"create_mixed_system|rigid nor held by a bond"):
+        potential.createMixedSystem(whole(), system, PART, interpolate=True)
+
+
 def test_molecules_are_those_of_the_topology(path) -> None:
     potential = openmmml.MLPotential("idle-md", modelPath=path)
     mixed = potential.createMixedSystem(bonded(), classical(), PART)

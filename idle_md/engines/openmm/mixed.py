@@ -1,6 +1,7 @@
 """Systems of which a model describes a part, and a force field of OpenMM the rest."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.mixing import create_mixed_system
 from idle_md.engines.openmm.part import MODEL
 from idle_md.engines.openmm.particles import chosen_particles
-from idle_md.structures import check_pdb_atoms, read_structure
+from idle_md.structures import check_records, from_openmm, read_structure
 
 CUTOFF = 10.0
 """angstrom, of the nonbonded forces in a periodic box; PME does what is beyond."""
@@ -94,20 +95,12 @@ def read_surroundings(
         raise FileNotFoundError(f"no structure at {path}")
     try:
         file = readers[path.suffix.lower()](str(path))
-        if path.suffix.lower() == ".pdb":
-            check_pdb_atoms(path, file.topology.getNumAtoms())
+        check_records(path, file.topology.getNumAtoms())
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a structure: {error}") from error
-    topology, box = file.topology, file.topology.getPeriodicBoxVectors()
-    elements = [atom.element for atom in topology.atoms()]
-    structure = ase.Atoms(
-        [0 if element is None else element.atomic_number for element in elements],
-        file.getPositions(asNumpy=True).value_in_unit(unit.angstrom),
-        cell=None if box is None else box.value_in_unit(unit.angstrom),
-        pbc=box is not None,
-    )
+    topology = file.topology
     chosen = choose_atoms(topology, residues, chains, atoms)
-    return Surroundings(topology, forcefield, chosen), structure
+    return Surroundings(topology, forcefield, chosen), from_openmm(file)
 
 
 def read_start(
@@ -185,7 +178,7 @@ def make_mixed_system(
     periodic = surroundings.cutoff_angstrom is not None
     try:
         classical = app.ForceField(*surroundings.forcefield).createSystem(
-            topology,
+            _without_isotopes(topology),
             nonbondedMethod=app.PME if periodic else app.NoCutoff,
             nonbondedCutoff=CUTOFF * unit.angstrom,
             constraints=app.HBonds,
@@ -197,9 +190,21 @@ def make_mixed_system(
             f"the force field {', '.join(surroundings.forcefield)} cannot describe this "
             f"structure: {error}"
         ) from error
+    for atom in topology.atoms():
+        if atom.element is app.element.deuterium:
+            classical.setParticleMass(atom.index, atom.element.mass)
     return create_mixed_system(model, topology, classical, surroundings.ml_atoms, backend=backend)
 
 
 def model_force(system: openmm.System) -> openmm.Force:
     """Return the force of a model in a System."""
     return next(force for force in system.getForces() if force.getName() == MODEL)
+
+
+def _without_isotopes(topology: app.Topology) -> app.Topology:
+    """Return a copy with hydrogen for deuterium, which force fields do not know."""
+    plain = deepcopy(topology)
+    for atom, own in zip(plain.atoms(), topology.atoms(), strict=True):
+        if own.element is app.element.deuterium:
+            atom.element = app.element.hydrogen
+    return plain

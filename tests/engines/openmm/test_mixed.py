@@ -174,3 +174,14 @@ def test_sites_of_the_models_part_are_not_given_to_the_model(model, tmp_path) ->
         settings = MDSettings(mm="amber14/tip4pew.xml", steps=1, **part)
         potential.append(run_md(model, tmp_path / "sites.pdb", settings).potential_ev[0])
     assert potential == [potential[0]] * 3
+
+
+def test_isotopes_have_their_mass(model, tmp_path) -> None:
+    text = write_waters(tmp_path / "waters.pdb").read_text()
+    file = tmp_path / "heavy.pdb"
+    file.write_text(text.replace("           H", "           D"))
+    surroundings, atoms = read_surroundings(file, FORCE_FIELD, atoms=[0, 1, 2])
+    system = make_mixed_system(load(model), surroundings)
+    masses = [system.getParticleMass(k)._value for k in range(6)]
+    np.testing.assert_allclose(masses, 2 * [15.999, 2.014, 2.014], atol=1e-3)
+    np.testing.assert_allclose(atoms.get_masses()[:6], masses, atol=1e-3)

@@ -1,10 +1,13 @@
 """The plug-in of openmm-ml: ``MLPotential("idle-md", modelPath="model.pt")``, or ``("idle-s")``.
 
 openmm-ml loads it whenever it is imported itself, so everything that could fail is imported when
-forces are made.
+forces are made; but for openmmtorch, where it is installed, without which no TorchForce can be read
+from a System's XML. Where that fails, the use of a model says why.
 """
 
+import importlib.util
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import openmm
@@ -16,6 +19,10 @@ from openmmml.mlpotential import (  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from idle_md.deploy import DeployedModel
+
+if importlib.util.find_spec("openmmtorch") is not None:
+    with suppress(Exception):
+        import idle_md.engines.openmm  # noqa: F401
 
 PACKAGE = "idle-md"
 FORCE_OPTIONS = ("backend", "kernels", "neighbors")

@@ -226,6 +226,40 @@ def test_unknown_options_are_errors(path, options, message) -> None:
         openmmml.MLPotential("idle-md").createSystem(topology_of())
 
 
+READ = """
+import multiprocessing, sys
+import openmm, openmmml
+
+def energy(system):
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    context.setPositions({positions})
+    return context.getState(energy=True).getPotentialEnergy()._value
+
+if __name__ == "__main__":
+    system = openmm.XmlSerializer.deserialize(open({xml!r}).read())
+    assert not any(name == "tests" for name in sys.modules)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for found in (energy(system), pool.map_async(energy, [system]).get(timeout=120)[0]):
+            print(found.hex())
+"""
+
+
+def test_importing_openmmml_is_enough_to_read_a_system(path, backend, tmp_path) -> None:
+    """Here and in the processes of a pool, which are given it as an argument."""
+    potential = openmmml.MLPotential("idle-md", modelPath=path, backend=backend)
+    system = potential.createSystem(topology_of())
+    (tmp_path / "system.xml").write_text(openmm.XmlSerializer.serialize(system))
+    positions, xml = (POSITIONS / NM).tolist(), str(tmp_path / "system.xml")
+    (tmp_path / "read.py").write_text(READ.format(positions=positions, xml=xml))
+    command = [sys.executable, "-W", "ignore", str(tmp_path / "read.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    expected, _ = evaluated(system, POSITIONS)
+    found = [float.fromhex(line) * KJ_PER_MOL for line in done.stdout.split()]
+    assert found == pytest.approx([expected, expected], abs=1e-8)
+
+
 def test_broken_torch_breaks_nothing_but_its_use(tmp_path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('torch is broken')")
     code = f"""

@@ -67,34 +67,44 @@ def peptide():
     return pdb.topology, pdb.positions.value_in_unit(unit.nanometer)
 
 
+def of_charmm(topology):
+    """The peptide as the one residue that CHARMM knows."""
+    whole = app.Topology()
+    residue = whole.addResidue("ALAD", whole.addChain())
+    atoms = [whole.addAtom(atom.name, atom.element, residue) for atom in topology.atoms()]
+    for first, second in topology.bonds():
+        whole.addBond(atoms[first.index], atoms[second.index])
+    return whole
+
+
+def named(topology):
+    """Which of the two templates that fit is meant."""
+    first = next(topology.residues())
+    return {first: "ALAD"} if first.name == "ALAD" else {}
+
+
 def alone(*files):
     """The peptide, and the force field's System of it; topology, positions, System."""
     topology, positions = peptide()
-    return topology, positions, app.ForceField(*files).createSystem(topology)
+    topology = of_charmm(topology) if "charmm" in files[0] else topology
+    system = app.ForceField(*files).createSystem(topology, residueTemplates=named(topology))
+    return topology, positions, system
 
 
 def solvated(method, *files):
     """The peptide in some water, periodic; topology, positions and the force field's System."""
     field = app.ForceField(*(files or ("amber14-all.xml", "amber14/tip3pfb.xml")))
     topology, positions = peptide()
-    names = {}
-    if files:  # CHARMM has the peptide as one residue
-        whole = app.Topology()
-        residue = whole.addResidue("ALAD", whole.addChain())
-        atoms = [whole.addAtom(atom.name, atom.element, residue) for atom in topology.atoms()]
-        for first, second in topology.bonds():
-            whole.addBond(atoms[first.index], atoms[second.index])
-        topology, names = whole, {residue: "ALAD"}
+    topology = of_charmm(topology) if files else topology
     modeller = app.Modeller(topology, positions * unit.nanometer)
     box = openmm.Vec3(1.9, 1.9, 1.9) * unit.nanometer
-    modeller.addSolvent(field, boxSize=box, residueTemplates=names)
-    names = {next(modeller.topology.residues()): "ALAD"} if files else {}
+    modeller.addSolvent(field, boxSize=box, residueTemplates=named(topology))
     system = field.createSystem(
         modeller.topology,
         nonbondedMethod=method,
         nonbondedCutoff=0.7 * unit.nanometer,
         rigidWater=not files,
-        residueTemplates=names,
+        residueTemplates=named(modeller.topology),
     )
     return modeller.topology, modeller.positions.value_in_unit(unit.nanometer), system
 
@@ -125,6 +135,17 @@ def test_nothing_of_the_force_field_is_left_beside_a_model_of_everything(
     assert energy == pytest.approx(learned(model, topology, positions, atoms), abs=1e-6)
     assert mixed.getNumConstraints() == 0
     assert not forces[[k for k in range(len(positions)) if k not in atoms]].any()
+
+
+@pytest.mark.filterwarnings("ignore:.* of a CustomTorsionForce")
+@pytest.mark.parametrize("field", ["amber14-all.xml", "amber19-all.xml", "charmm36.xml"])
+def test_nothing_of_the_force_field_is_left_beside_a_peptide(model, field) -> None:
+    """Correction maps, Urey-Bradley, 1-4 and custom nonbonded terms among it."""
+    topology, positions, system = alone(field)
+    assert abs(evaluated(system, positions)[0]) > 10
+    mixed = create_mixed_system(model, topology, system, LIGAND)
+    own = learned(model, topology, positions, LIGAND)
+    assert evaluated(mixed, positions)[0] == pytest.approx(own, abs=1e-6)
 
 
 def test_sites_of_the_part_act_on_the_rest(model) -> None:
@@ -190,7 +211,8 @@ def test_interpolation_begins_at_the_given_system_and_ends_at_the_mixed_one(mode
         energy, forces = evaluated(switch, positions, lambda_interpolate=value)
         assert energy == pytest.approx(expected[0], abs=1e-5)
         np.testing.assert_allclose(forces, expected[1], atol=1e-4)
-    given = evaluated(system, positions)[0]
+    given, all_forces = evaluated(system, positions)
+    np.testing.assert_allclose(mixed[1][22:], all_forces[22:], atol=1e-4)  # of the rest
     middle = evaluated(switch, positions, lambda_interpolate=0.3)[0]
     assert middle == pytest.approx(0.7 * given + 0.3 * mixed[0], abs=1e-4)
     groups = [f.getForceGroup() for f in switch.getForces() if f.getName().startswith("idle_md")]

@@ -349,3 +349,16 @@ def test_box_is_that_of_the_system(model) -> None:
     for interpolate in (False, True):
         mixed = create_mixed_system(model, topology, system, LIGAND, interpolate=interpolate)
         assert evaluated(mixed, positions)[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_two_parts_may_have_a_model_each(model, model_file) -> None:
+    field = app.ForceField("tip4pew.xml")
+    topology, positions, _ = waters(field)
+    system = field.createSystem(topology)
+    other = load(model_file(seed=1))
+    first = create_mixed_system(model, topology, system, [0, 1, 2], backend="pythonforce")
+    both = create_mixed_system(other, topology, first, [4, 5, 6])
+    own = learned(model, topology, positions, [0, 1, 2])
+    own += learned(other, topology, positions, [4, 5, 6])
+    between = evaluated(system, positions)[0]
+    assert evaluated(both, positions)[0] == pytest.approx(own + between, abs=1e-6)

@@ -8,7 +8,7 @@ import ase.io
 import numpy as np
 import pytest
 
-from idle_md.structures import read_structure, read_structures
+from idle_md.structures import check_records, read_structure, read_structures
 
 ETHANOL = ase.build.molecule("CH3CH2OH")
 RECORD = (
@@ -124,3 +124,57 @@ def test_locations_of_one_atom_are_one_atom(tmp_path) -> None:
     np.testing.assert_allclose(read_structure(path).positions, water.positions, atol=1e-3)
     with pytest.raises(ValueError, match=r"6 atoms were read of 3 .* each of them one location"):
         read_structures(path)
+
+
+def test_isotopes_have_their_mass(tmp_path) -> None:
+    pytest.importorskip("openmm")
+    path, water = tmp_path / "heavy.pdb", ase.build.molecule("H2O")
+    text = pdb_of(water, ["O", "D1", "H2"])
+    path.write_text(text.replace("           H\n", "           D\n", 1) + "END\n")
+    atoms = read_structure(path)
+    assert atoms.get_chemical_symbols() == ["O", "H", "H"]
+    np.testing.assert_allclose(atoms.get_masses(), [15.999, 2.014, 1.008], atol=1e-3)
+
+
+CIF = """data_x
+loop_
+_atom_site.group_PDB
+_atom_site.id
+_atom_site.type_symbol
+_atom_site.label_atom_id
+_atom_site.label_alt_id
+_atom_site.label_comp_id
+_atom_site.label_asym_id
+_atom_site.label_seq_id
+_atom_site.Cartn_x
+_atom_site.Cartn_y
+_atom_site.Cartn_z
+_atom_site.pdbx_PDB_model_num
+"""
+
+
+def cif_of(atoms, names, location=".", model=1) -> str:
+    """Records of one residue."""
+    return "".join(
+        f"ATOM {k} {s} {name} {location} MOL A 1 {x} {y} {z} {model}\n"
+        for k, (name, s, (x, y, z)) in enumerate(
+            zip(names, atoms.get_chemical_symbols(), atoms.positions, strict=True)
+        )
+    )
+
+
+def test_records_of_mmcif_are_counted(tmp_path) -> None:
+    """Names by element alone are lost where the location is unknown."""
+    app = pytest.importorskip("openmm.app")
+    path, symbols = tmp_path / "ethanol.cif", ETHANOL.get_chemical_symbols()
+    names = [f'"{symbol}{k}\'"' for k, symbol in enumerate(symbols)]
+    good = [
+        cif_of(ETHANOL, names) + cif_of(ETHANOL, names, model=2),
+        cif_of(ETHANOL, names, "A") + cif_of(ETHANOL, names, "B"),
+    ]
+    for records in good:
+        path.write_text(CIF + records + "#\n")
+        check_records(path, app.PDBxFile(str(path)).topology.getNumAtoms())
+    path.write_text(CIF + cif_of(ETHANOL, symbols, "?") + "#\n")
+    with pytest.raises(ValueError, match=r"3 atoms were read of 9 .* names of their own"):
+        check_records(path, app.PDBxFile(str(path)).topology.getNumAtoms())

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from openmm import LangevinMiddleIntegrator, app, unit
-from openmmml import MLPotential
+
+from idle_md.engines.openmm import create_mixed_system
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("model")
@@ -22,8 +23,9 @@ options = parser.parse_args()
 pdb = app.PDBFile(str(Path(__file__).with_name("alanine_dipeptide.pdb")))
 classical = app.ForceField("amber14-all.xml").createSystem(pdb.topology, constraints=None)
 atoms = list(range(pdb.topology.getNumAtoms()))
-potential = MLPotential("idle-md", modelPath=options.model, returnEnergyType="interaction_energy")
-system = potential.createMixedSystem(pdb.topology, classical, atoms, interpolate=True)
+system = create_mixed_system(
+    options.model, pdb.topology, classical, atoms, interpolate=True, energy="interaction"
+)
 
 integrator = LangevinMiddleIntegrator(
     300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond

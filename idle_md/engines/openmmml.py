@@ -1,11 +1,14 @@
 """The plug-in of openmm-ml: ``MLPotential("idle-md", modelPath="model.pt")``, or ``("idle-s")``.
 
 openmm-ml loads it whenever it is imported itself, so everything that could fail is imported when
-forces are made.
+forces are made; but for openmmtorch, where it is installed, without which no TorchForce can be read
+from a System's XML. Where that fails, the use of a model says why.
 """
 
+import importlib.util
 from collections.abc import Iterable
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import openmm
 from openmm import app
@@ -13,6 +16,13 @@ from openmmml.mlpotential import (  # type: ignore[import-untyped]
     MLPotentialImpl,
     MLPotentialImplFactory,
 )
+
+if TYPE_CHECKING:
+    from idle_md.deploy import DeployedModel
+
+if importlib.util.find_spec("openmmtorch") is not None:
+    with suppress(Exception):
+        import idle_md.engines.openmm  # noqa: F401
 
 PACKAGE = "idle-md"
 FORCE_OPTIONS = ("backend", "kernels", "neighbors")
@@ -58,6 +68,39 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
         """Return that nothing acts beyond the receptive field."""
         return False
 
+    def getSupportedEmbeddings(self) -> list[str]:  # noqa: N802
+        """Return that mechanical embedding is done here, for openmm-ml 1.8 and later."""
+        return ["mechanical"]
+
+    def createMixedSystem(  # noqa: N802
+        self,
+        topology: app.Topology,
+        system: openmm.System,
+        atoms: Iterable[int],
+        forceGroup: int,
+        interpolate: bool,
+        embedding: str,
+        returnInfo: bool = False,
+        **options: Any,
+    ) -> openmm.System:
+        """Return what :func:`idle_md.engines.openmm.create_mixed_system` does.
+
+        openmm-ml 1.8 and later call it, and take constraints away themselves, or do not.
+        """
+        from idle_md.engines.openmm.mixing import create_mixed_system
+
+        model, own = self._model(options)
+        return create_mixed_system(
+            model,
+            topology,
+            system,
+            atoms,
+            interpolate=interpolate,
+            remove_constraints=interpolate,  # an error where there are any
+            force_group=forceGroup,
+            **own,
+        )
+
     def addForces(  # noqa: N802
         self,
         topology: app.Topology,
@@ -71,12 +114,34 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If an option is unknown or missing, or the model cannot describe the atoms.
+            If an option is unknown or missing, the model cannot describe the atoms, or a System is
+            to be mixed that :func:`idle_md.engines.openmm.create_mixed_system` refuses, or by
+            interpolation: openmm-ml 1.7 does not hand over the System that it begins with.
         """
+        from idle_md.engines.openmm.force import create_force
+        from idle_md.engines.openmm.mixing import complete_mixed_system
+
+        model, own = self._model(options)
+        periodic = topology.getPeriodicBoxVectors() is not None
+        if atoms is not None:
+            if system.getNumParticles() == 0:
+                raise ValueError(
+                    "openmm-ml before 1.8 does not interpolate from the System that it is given: "
+                    "its lambda 0 lacks constraints, custom nonbonded forces and cutoffs; use "
+                    "idle_md.engines.openmm.create_mixed_system(model, topology, system, atoms, "
+                    "interpolate=True), or install openmmml 1.8"
+                )
+            atoms = complete_mixed_system(topology, system, atoms)
+            periodic = bool(system.usesPeriodicBoundaryConditions())
+        force = create_force(model, topology, atoms, periodic=periodic, **own)
+        force.setForceGroup(forceGroup)
+        system.addForce(force)
+
+    def _model(self, options: dict[str, Any]) -> tuple["DeployedModel", dict[str, Any]]:
+        """Return the model of the options, and those of them that a force takes."""
         import torch
 
         from idle_md.deploy import load
-        from idle_md.engines.openmm.force import create_force
 
         _check(options)
         chosen = {**self.options, **options}
@@ -89,17 +154,9 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
             dtype=None if precision is None else getattr(torch, precision),
             kernels=chosen.get("kernels", "auto"),
         )
-        has_box = topology.getPeriodicBoxVectors() is not None
-        force = create_force(
-            model,
-            topology,
-            None if atoms is None else list(atoms),
-            periodic=has_box or system.usesPeriodicBoundaryConditions(),
-            energy=_named(ENERGIES, "returnEnergyType", chosen.get("returnEnergyType")) or "total",
-            **{key: chosen[key] for key in ("backend", "neighbors") if key in chosen},
-        )
-        force.setForceGroup(forceGroup)
-        system.addForce(force)
+        own = {key: chosen[key] for key in ("backend", "neighbors") if key in chosen}
+        energy = _named(ENERGIES, "returnEnergyType", chosen.get("returnEnergyType"))
+        return model, own | {"energy": energy or "total"}
 
 
 def _check(options: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from idle_md.engines.choices import Backend
 from idle_md.engines.edges.choice import Neighbors
 from idle_md.engines.openmm.computation import FileComputation, PythonComputation
 from idle_md.engines.openmm.force import backend_of, create_force
+from idle_md.engines.openmm.mixing import create_mixed_system
 from idle_md.engines.openmm.module import Attachment, OpenMMModule
 from idle_md.engines.openmm.spread import SpreadError, SpreadReporter
 
@@ -22,4 +23,5 @@ __all__ = [
     "SpreadReporter",
     "backend_of",
     "create_force",
+    "create_mixed_system",
 ]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,16 @@ class PythonComputation:
         self.can_be_replayed = can_be_replayed
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("module", "step")}
+        made = ("module", "step", "lock")
+        return {key: value for key, value in vars(self).items() if key not in made}
+
+    def _locked(self) -> Lock:
+        """Return what one evaluation holds from its list of neighbours to what was wrong with it.
+
+        Contexts of one System in several threads share that list, on a GPU.
+        """
+        lock: Lock = vars(self).setdefault("lock", Lock())
+        return lock
 
     @cached_property
     def module(self) -> torch.jit.ScriptModule:
@@ -86,8 +96,9 @@ class PythonComputation:
             return energy.item(), forces
 
         if self.can_be_replayed:
-            module: Any = self.module
-            value, forces = with_room(evaluate, _is_number, module.problem, self._make_room)
+            with self._locked():
+                module: Any = self.module
+                value, forces = with_room(evaluate, _is_number, module.problem, self._make_room)
         else:
             value, forces = evaluate()
         return value, forces.cpu().numpy()

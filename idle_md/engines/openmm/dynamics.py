@@ -23,7 +23,7 @@ from idle_md.engines.openmm.mixed import Surroundings, make_mixed_system, model_
 from idle_md.engines.openmm.recorder import Recorder
 from idle_md.engines.openmm.restart import Saved, make_checkpoint, read_checkpoint
 from idle_md.engines.openmm.spread import SpreadReporter
-from idle_md.engines.openmm.start_checks import check_start, warn_of_charge
+from idle_md.engines.openmm.start_checks import check_start
 from idle_md.engines.openmm.system import (
     find_platform,
     initialize,
@@ -147,10 +147,8 @@ def _set_up(
     if surroundings is None:
         charge = given.info.get("charge", given.get_initial_charges().sum())
         parts = _alone(deployed, now, float(charge), settings)
-    elif isinstance(model, DeployedModel):
-        raise ValueError("a model within a force field is given as the path of its file")
     else:
-        parts = _within(Path(model), deployed, now, surroundings, settings)
+        parts = _within(deployed, now, surroundings, settings)
     if settings.hydrogen_mass is not None:
         bonds = find_bonds(start) if surroundings is None else surroundings.bonds
         repartition_mass(parts[0], start.numbers, bonds, settings.hydrogen_mass)
@@ -169,24 +167,13 @@ def _alone(deployed: DeployedModel, atoms: ase.Atoms, charge: float, settings: M
 
 
 def _within(
-    model: Path,
-    deployed: DeployedModel,
-    atoms: ase.Atoms,
-    surroundings: Surroundings,
-    settings: MDSettings,
+    deployed: DeployedModel, atoms: ase.Atoms, surroundings: Surroundings, settings: MDSettings
 ) -> Parts:
     """Check a structure of which the model describes a part, and make its System."""
     chosen, cutoff = surroundings.ml_atoms, surroundings.cutoff_angstrom
     structure = atoms.numbers, atoms.positions, _cell(atoms)
     check_start(deployed, *structure, atoms=chosen, cutoff_angstrom=cutoff)
-    system, charge = make_mixed_system(
-        model,
-        surroundings,
-        backend=settings.backend,
-        kernels=settings.kernels,
-        device=settings.device,
-    )
-    warn_of_charge(charge)
+    system = make_mixed_system(deployed, surroundings, backend=settings.backend)
     return system, model_force(system), chosen
 
 

@@ -5,6 +5,7 @@ System that holds one of them from XML.
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from idle_md.engines.edges.choice import Neighbors
 from idle_md.engines.openmm.backends import choose, force_class, why_not
 from idle_md.engines.openmm.computation import FileComputation, PythonComputation
 from idle_md.engines.openmm.module import Attachment, Energy
+from idle_md.engines.openmm.part import check_topology
 from idle_md.engines.openmm.particles import chosen_particles, is_periodic
 from idle_md.models import model_path
 from idle_md.native.choice import Kernels
@@ -28,6 +30,9 @@ from idle_md.native.places import find_library
 
 SCALED = "model"
 """Name of the collective variable that a scaled force multiplies."""
+
+RESERVED = re.compile(rf"{SCALED}|\w*(MonteCarlo|Andersen)\w*")
+"""What a scaled force, a barostat or a thermostat calls something else by."""
 
 GRAPHS = "useCUDAGraphs"
 """Property of a TorchForce, which records CUDA graphs on OpenMM's platform CUDA."""
@@ -95,12 +100,19 @@ def create_force(
         Where a model that is given as a path runs, see :func:`idle_md.deploy.load`. A TorchForce
         has positions where OpenMM's platform has them, so a model on a GPU needs the platform CUDA.
 
+    Warns
+    -----
+    UserWarning
+        If a topology says that the atoms are charged, or bonded to others that the model does not
+        describe.
+
     Raises
     ------
     ValueError
         If the model is an explicit difference, does not know an element (names elements and
         particles), or an index is out of range or repeated; if there is no such device, or
-        ``neighbors`` does not fit the system; if ``embed=False`` is asked for without a path or of
+        ``neighbors`` does not fit the system; if the box is flat or cannot hold the atoms; if
+        ``scale`` is no identifier; if ``embed=False`` is asked for without a path or of
         another backend.
     ImportError
         If a backend, or NNPOps, is asked for that does not work here.
@@ -111,6 +123,8 @@ def create_force(
     deployed.check_elements(numbers, chosen)
     if periodic is None:
         periodic = is_periodic(topology_or_numbers)
+    if isinstance(topology_or_numbers, app.Topology):
+        check_topology(topology_or_numbers, chosen, periodic)
     if energy not in get_args(Energy):
         raise ValueError(f"unknown energy {energy!r}: there are {', '.join(get_args(Energy))}")
     attachment = Attachment(numbers, chosen, periodic, neighbors, energy)
@@ -154,6 +168,12 @@ def _force(attachment: Attachment, model: DeployedModel, backend: str) -> Any:
 
 
 def _scaled(force: Force, parameter: str) -> CustomCVForce:
+    if not re.fullmatch(r"[A-Za-z_]\w*", parameter, re.ASCII) or RESERVED.fullmatch(parameter):
+        raise ValueError(
+            f"scale {parameter!r} cannot be the name of a parameter: take letters, digits and "
+            f"underscores, such as 'lambda_ml', and not {SCALED!r} or what a barostat or a "
+            "thermostat has"
+        )
     scaled = CustomCVForce(f"{parameter}*{SCALED}")
     scaled.addGlobalParameter(parameter, 1.0)
     scaled.addCollectiveVariable(SCALED, force)

@@ -1,7 +1,7 @@
 """Systems of which a model describes a part, and a force field of OpenMM the rest."""
 
-import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,16 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from idle_md.deploy import DeployedModel
 from idle_md.engines.choices import Backend
 from idle_md.engines.md_settings import MDSettings
+from idle_md.engines.openmm.mixing import create_mixed_system
+from idle_md.engines.openmm.part import MODEL
 from idle_md.engines.openmm.particles import chosen_particles
-from idle_md.native.choice import Kernels
-from idle_md.structures import check_pdb_atoms, read_structure
+from idle_md.structures import check_records, from_openmm, read_structure
 
 CUTOFF = 10.0
 """angstrom, of the nonbonded forces in a periodic box; PME does what is beyond."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,20 +95,12 @@ def read_surroundings(
         raise FileNotFoundError(f"no structure at {path}")
     try:
         file = readers[path.suffix.lower()](str(path))
-        if path.suffix.lower() == ".pdb":
-            check_pdb_atoms(path, file.topology.getNumAtoms())
+        check_records(path, file.topology.getNumAtoms())
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a structure: {error}") from error
-    topology, box = file.topology, file.topology.getPeriodicBoxVectors()
-    elements = [atom.element for atom in topology.atoms()]
-    structure = ase.Atoms(
-        [0 if element is None else element.atomic_number for element in elements],
-        file.getPositions(asNumpy=True).value_in_unit(unit.angstrom),
-        cell=None if box is None else box.value_in_unit(unit.angstrom),
-        pbc=box is not None,
-    )
+    topology = file.topology
     chosen = choose_atoms(topology, residues, chains, atoms)
-    return Surroundings(topology, forcefield, chosen), structure
+    return Surroundings(topology, forcefield, chosen), from_openmm(file)
 
 
 def read_start(
@@ -140,7 +132,10 @@ def read_start(
 def choose_atoms(
     topology: app.Topology, residues: Sequence[str], chains: Sequence[str], atoms: Sequence[int]
 ) -> list[int]:
-    """Return the indices of what is named, see :func:`read_surroundings`, in ascending order."""
+    """Return the indices of the atoms that are named, see :func:`read_surroundings`, ascending.
+
+    Sites that are no atoms go with theirs, named or not.
+    """
     names = {residue.name for residue in topology.residues()}
     identifiers = {chain.id for chain in topology.chains()}
     for what, given, there in (("residue", residues, names), ("chain", chains, identifiers)):
@@ -151,52 +146,39 @@ def choose_atoms(
     for atom in topology.atoms():
         if atom.residue.name in residues or atom.residue.chain.id in chains:
             chosen.add(atom.index)
+    chosen -= {atom.index for atom in topology.atoms() if atom.element is None}
     if not chosen:
         raise ValueError("no atoms for the model: name residues, chains or indices of atoms")
     return sorted(chosen)
 
 
 def make_mixed_system(
-    model: Path,
-    surroundings: Surroundings,
-    *,
-    backend: Backend = "auto",
-    kernels: Kernels = "auto",
-    device: str = "cpu",
-) -> tuple[openmm.System, float]:
-    """Return a mixed System, and the charge in e that the force field gives the model's part.
+    model: DeployedModel, surroundings: Surroundings, *, backend: Backend = "auto"
+) -> openmm.System:
+    """Return a mixed System.
 
     Bonds with hydrogen and water are rigid, but not within the model's part.
 
     Parameters
     ----------
     model
-        File of a deployed model.
+        A deployed model.
     surroundings
         What is around it.
-    backend, kernels, device
+    backend
         See :func:`~idle_md.engines.openmm.create_force`.
 
     Raises
     ------
-    ImportError
-        If openmmml is not installed.
     ValueError
-        If the force field has no parameters for a residue, or there is no such file; if the model's
-        part is bonded to the rest.
+        If the force field has no parameters for a residue, or there is no such file; as
+        :func:`~idle_md.engines.openmm.create_mixed_system`.
     """
-    try:
-        from openmmml import MLPotential  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise ImportError(
-            "a model within a force field needs openmmml: pip install 'idle-md[openmm]'"
-        ) from error
-    topology, chosen = surroundings.topology, surroundings.ml_atoms
-    _check_whole(topology, set(chosen))
+    topology = surroundings.topology
     periodic = surroundings.cutoff_angstrom is not None
     try:
         classical = app.ForceField(*surroundings.forcefield).createSystem(
-            topology,
+            _without_isotopes(topology),
             nonbondedMethod=app.PME if periodic else app.NoCutoff,
             nonbondedCutoff=CUTOFF * unit.angstrom,
             constraints=app.HBonds,
@@ -208,39 +190,21 @@ def make_mixed_system(
             f"the force field {', '.join(surroundings.forcefield)} cannot describe this "
             f"structure: {error}"
         ) from error
-    try:
-        options = {"backend": backend, "kernels": kernels, "device": device}
-        potential = MLPotential("idle-md", modelPath=str(model), **options)
-    except KeyError as error:
-        raise ImportError(
-            "openmmml does not find its plug-in 'idle-md': install idle_md anew, so that its entry "
-            "points are known"
-        ) from error
-    system = potential.createMixedSystem(topology, classical, chosen)
-    logger.info("the model describes %d of %d particles", len(chosen), system.getNumParticles())
-    return system, _charge(classical, chosen)
+    for atom in topology.atoms():
+        if atom.element is app.element.deuterium:
+            classical.setParticleMass(atom.index, atom.element.mass)
+    return create_mixed_system(model, topology, classical, surroundings.ml_atoms, backend=backend)
 
 
 def model_force(system: openmm.System) -> openmm.Force:
     """Return the force of a model in a System."""
-    return next(force for force in system.getForces() if force.getName() == "idle_md")
+    return next(force for force in system.getForces() if force.getName() == MODEL)
 
 
-def _charge(system: openmm.System, atoms: Sequence[int]) -> float:
-    charge = 0.0
-    for force in system.getForces():
-        if isinstance(force, openmm.NonbondedForce):
-            charge += sum(force.getParticleParameters(atom)[0]._value for atom in atoms)
-    return charge
-
-
-def _check_whole(topology: app.Topology, chosen: set[int]) -> None:
-    """Refuse bonds across the border: openmmml cuts them open, or caps them, by its version."""
-    for first, second in topology.bonds():
-        if (first.index in chosen) != (second.index in chosen):
-            inside, outside = (first, second) if first.index in chosen else (second, first)
-            raise ValueError(
-                f"atom {inside.index} ({inside.name} of {inside.residue.name}) is in the model's "
-                f"part and bonded to atom {outside.index} ({outside.name} of "
-                f"{outside.residue.name}), which is not: choose whole molecules"
-            )
+def _without_isotopes(topology: app.Topology) -> app.Topology:
+    """Return a copy with hydrogen for deuterium, which force fields do not know."""
+    plain = deepcopy(topology)
+    for atom, own in zip(plain.atoms(), topology.atoms(), strict=True):
+        if own.element is app.element.deuterium:
+            atom.element = app.element.hydrogen
+    return plain

@@ -12,6 +12,8 @@ from idle_md.bonds import CLOSE, OVERLAP, find_contacts
 from idle_md.deploy import DeployedModel
 
 SHOWN = 3  # pairs of atoms that are too close
+DENSEST = 1.0
+"""Atoms per cubic angstrom; diamond has 0.18."""
 
 
 def check_start(
@@ -64,7 +66,7 @@ def check_start(
     _check_numbers(points, len(species))
     box = None if cell is None else np.asarray(cell, dtype=np.float64)
     if box is not None:
-        _check_box(box, cutoff_angstrom)
+        check_box(box, int((species > 0).sum()), cutoff_angstrom)
     _check_distances(ase.Atoms(species, points, cell=box, pbc=box is not None))
     if charge is not None:
         warn_of_charge(charge)
@@ -93,7 +95,23 @@ def _check_numbers(points: NDArray[np.float64], n_atoms: int) -> None:
         )
 
 
-def _check_box(box: NDArray[np.float64], cutoff: float | None) -> None:
+def check_box(box: NDArray[np.float64], n_atoms: int, cutoff: float | None = None) -> None:
+    """Check a periodic box before anything is in it.
+
+    Parameters
+    ----------
+    box
+        Lattice vectors as rows (3, 3) in angstrom.
+    n_atoms
+        How many atoms it is to hold.
+    cutoff
+        See ``cutoff_angstrom`` of :func:`check_start`.
+
+    Raises
+    ------
+    ValueError
+        If it is none, flat, too small for so many atoms, or too narrow; names the remedy.
+    """
     if box.shape != (3, 3) or not np.isfinite(box).all():
         raise ValueError(f"the cell {box.tolist()} is not three lattice vectors in angstrom")
     normals = np.cross(box[[1, 2, 0]], box[[2, 0, 1]])
@@ -104,6 +122,12 @@ def _check_box(box: NDArray[np.float64], cutoff: float | None) -> None:
         raise ValueError(
             f"the cell {box.tolist()} is flat, {widths.min():.3g} angstrom between two of its "
             "faces: give three lattice vectors in angstrom, or a structure that is not periodic"
+        )
+    if n_atoms > DENSEST * volume:
+        raise ValueError(
+            f"the cell {box.tolist()} has a volume of {volume:.3g} cubic angstrom for {n_atoms} "
+            "atoms: give the right one; a file of one molecule may hold a placeholder (CRYST1 of "
+            "1 angstrom), remove that line"
         )
     if cutoff is not None and np.diag(box).min() < 2.0 * cutoff:
         raise ValueError(

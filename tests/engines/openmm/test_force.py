@@ -4,6 +4,7 @@ import pickletools
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import openmm
@@ -335,6 +336,26 @@ def test_scaled_energy_has_a_derivative(model, backend) -> None:
     assert slope == pytest.approx((energy - scaled) / 0.75, rel=1e-10)
     force = context.getSystem().getForce(0)
     assert backend_of(force) == backend
+
+
+@pytest.mark.parametrize(
+    "scale", ["model", "lambda-ml", "2x", "", "a b", "x;y", "MonteCarloPressure", "λ"]
+)
+def test_scales_that_are_no_names_or_taken_are_refused(model, scale) -> None:
+    with pytest.raises(ValueError, match=f"scale '{scale}' cannot be the name of a parameter"):
+        create_force(model, NUMBERS, scale=scale)
+
+
+def test_bonds_to_atoms_outside_are_warned_of(model) -> None:
+    topology = topology_of()
+    first, second, *_ = topology.atoms()
+    topology.addBond(first, second)
+    with pytest.warns(UserWarning, match=r"atom 1 .* bonded to atom 0 .*: the model does not know"):
+        create_force(model, topology, atoms=[1, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        create_force(model, topology, atoms=[0, 1])
+        create_force(model, topology)
 
 
 def test_xml_may_name_the_file_instead_of_holding_the_model(model_file, tmp_path) -> None:

@@ -1,8 +1,11 @@
 """What a System with a model goes through: strain, NPT, several contexts, threads, long runs."""
 
 import gc
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import openmm
@@ -11,7 +14,8 @@ import torch
 from openmm import unit
 
 from idle_md.deploy import load
-from idle_md.engines.openmm import create_force
+from idle_md.engines.edges.room import NO_ROOM
+from idle_md.engines.openmm import Attachment, PythonComputation, create_force
 from idle_md.testing import CELL
 from idle_md.units import KJ_PER_MOL, NM
 from tests.engines.openmm.test_force import NUMBERS, POSITIONS, context_of, energy_and_forces
@@ -211,3 +215,104 @@ def test_memory_does_not_grow(model_file, backend) -> None:
         assert np.isfinite(context.getState(energy=True).getPotentialEnergy()._value)
     gc.collect()
     assert resident_megabytes() - before < 20
+
+
+SHARED = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np, openmm
+from idle_md.deploy import load
+from idle_md.engines.openmm import create_force
+from idle_md.units import KJ_PER_MOL, NM
+
+path, backend = sys.argv[1:]
+rng, cell = np.random.default_rng(0), 9.0 * np.eye(3)
+numbers = rng.choice([1, 6, 7, 8], 40)
+grid = np.stack(np.meshgrid(*3 * [np.arange(4)]), -1).reshape(-1, 3)[:40]
+platform = openmm.Platform.getPlatformByName("Reference")
+portable = load(path, kernels="portable")
+
+def evaluated(context, seed):
+    found, rng = [], np.random.default_rng(seed)
+    for _ in range(25):
+        positions = 1.6 * grid + rng.normal(0.0, 0.3, grid.shape)
+        context.setPositions(positions / NM)
+        state = context.getState(energy=True, forces=True)
+        forces = np.array(state.getForces(asNumpy=True)._value) * KJ_PER_MOL / NM
+        found.append((positions, state.getPotentialEnergy()._value * KJ_PER_MOL, forces))
+    return found
+
+for neighbors, kernels in (
+    ("native", "native"), ("torch", "portable"), ("vesin", "portable"), ("vesin", "native")
+):
+    periodic, system = neighbors != "torch", openmm.System()
+    for _ in numbers:
+        system.addParticle(12.0)
+    system.setDefaultPeriodicBoxVectors(*(cell / NM))
+    options = {"periodic": periodic, "neighbors": neighbors, "kernels": kernels}
+    system.addForce(create_force(path, numbers, backend=backend, **options))
+    contexts = [
+        openmm.Context(system, openmm.VerletIntegrator(0.001), platform) for _ in range(4)
+    ]
+    with ThreadPoolExecutor(4) as threads:
+        found = sum(threads.map(evaluated, contexts, range(4)), [])
+    worst = 0.0
+    for positions, energy, forces in found:
+        expected = portable.evaluate(numbers, positions, cell, periodic)
+        worst = max(worst, abs(energy - expected[0]), np.abs(forces - expected[1]).max())
+    print(neighbors, kernels, len(found), worst)
+"""
+
+
+def test_contexts_of_one_system_in_threads_are_right(model_file, backend) -> None:
+    """In a process of their own, for threads that share memory can end it."""
+    command = [sys.executable, "-W", "ignore", "-c", SHARED, str(model_file()), backend]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[2] for row in rows] == 4 * ["100"]
+    assert [row for row in rows if not float(row[3]) < 1e-8] == []
+
+
+class ListOnGpu:
+    """What a module on a GPU does: only the list knows what was wrong, and with the last call."""
+
+    def __init__(self) -> None:
+        self.last, self.second = 0, Event()
+
+    def __call__(self, positions):
+        problem = self.last = NO_ROOM if positions[0, 0] == 1.0 and not self.has_room else 0
+        if problem:
+            self.second.wait(timeout=0.3)  # for the other thread to come between
+        else:
+            self.second.set()
+        energy = torch.tensor(float("nan") if problem else 1.0)
+        return energy, torch.zeros_like(positions)
+
+    has_room = False
+
+    def problem(self) -> int:
+        return self.last
+
+    def make_room(self) -> None:
+        self.has_room = True
+
+    def forget(self) -> None:
+        """As the graph of :class:`Replayed`."""
+
+
+def test_another_thread_does_not_hide_what_was_wrong_with_a_list(model, monkeypatch) -> None:
+    attachment = Attachment(NUMBERS, list(range(6)), periodic=False)
+    computation = PythonComputation(attachment.script(model), model.device, can_be_replayed=True)
+    shared = ListOnGpu()
+    monkeypatch.setattr("idle_md.engines.openmm.computation.Replayed", ListOnGpu)
+    vars(computation).update(module=shared, step=shared)
+    context = context_of(create_force(model, NUMBERS))
+    states = []
+    for first in (1.0, 2.0):
+        context.setPositions(np.full((6, 3), first) + POSITIONS * (np.arange(6) > 0)[:, None])
+        states.append(context.getState(positions=True))
+    with ThreadPoolExecutor(2) as threads:
+        energies = [energy for energy, _ in threads.map(computation, states)]
+    assert energies == [1.0, 1.0]
+    assert "lock" not in computation.__getstate__()

@@ -14,10 +14,6 @@ from idle_md.engines.openmm.mixed import choose_atoms, make_mixed_system, read_s
 from idle_md.structures import read_structure
 from idle_md.units import KJ_PER_MOL
 
-openmmml = pytest.importorskip("openmmml")
-if "idle-md" not in openmmml.MLPotential._implFactories:
-    pytest.skip("the plug-in of openmmml is not installed", allow_module_level=True)
-
 FORCE_FIELD = ["amber14/tip3pfb.xml"]
 WATER = np.array([[0.0, 0.0, 0.0], [1.01181, 0.0, 0.0], [-0.26286, 0.97706, 0.0]])
 """angstrom; the rigid geometry of TIP3P-FB."""
@@ -146,8 +142,6 @@ def test_narrow_box_and_unknown_residue_are_errors(model, tmp_path) -> None:
     settings = MDSettings(mm=FORCE_FIELD, ml_atoms=[0, 1, 2], steps=1)
     with pytest.raises(ValueError, match=r"box is 15 angstrom wide, .* more than 20 angstrom"):
         run_md(model, file, settings)
-    with pytest.raises(ValueError, match="given as the path of its file"):
-        run_md(load(model), file, settings)
     with pytest.raises(ValueError, match=r"needs residues, so give the path of a \.pdb or \.cif"):
         run_md(model, read_structure(file), settings)
     file = write_waters(tmp_path / "open.pdb")
@@ -163,6 +157,31 @@ def test_models_part_is_whole_molecules(model, tmp_path) -> None:
     with pytest.raises(ValueError, match=match):
         run_md(model, file, MDSettings(mm=FORCE_FIELD, ml_atoms="3,4", steps=1))
     surroundings, _ = read_surroundings(file, FORCE_FIELD, atoms=[3, 4, 5])
-    system, charge = make_mixed_system(model, surroundings)
-    assert charge == pytest.approx(0.0, abs=1e-6)
+    system = make_mixed_system(load(model), surroundings)
     assert system.getNumConstraints() == 9
+
+
+def test_sites_of_the_models_part_are_not_given_to_the_model(model, tmp_path) -> None:
+    """They go with their atoms, whether a residue or indices name them."""
+    field = app.ForceField("amber14/tip4pew.xml")
+    pdb = app.PDBFile(str(write_waters(tmp_path / "waters.pdb")))
+    modeller = app.Modeller(pdb.topology, pdb.positions)
+    modeller.addExtraParticles(field)
+    with (tmp_path / "sites.pdb").open("w") as file:
+        app.PDBFile.writeFile(modeller.topology, modeller.positions, file)
+    potential = []
+    for part in ({"ml_atoms": "0-2"}, {"ml_atoms": "0-3"}, {"ml_chain": "A"}):
+        settings = MDSettings(mm="amber14/tip4pew.xml", steps=1, **part)
+        potential.append(run_md(model, tmp_path / "sites.pdb", settings).potential_ev[0])
+    assert potential == [potential[0]] * 3
+
+
+def test_isotopes_have_their_mass(model, tmp_path) -> None:
+    text = write_waters(tmp_path / "waters.pdb").read_text()
+    file = tmp_path / "heavy.pdb"
+    file.write_text(text.replace("           H", "           D"))
+    surroundings, atoms = read_surroundings(file, FORCE_FIELD, atoms=[0, 1, 2])
+    system = make_mixed_system(load(model), surroundings)
+    masses = [system.getParticleMass(k)._value for k in range(6)]
+    np.testing.assert_allclose(masses, 2 * [15.999, 2.014, 2.014], atol=1e-3)
+    np.testing.assert_allclose(atoms.get_masses()[:6], masses, atol=1e-3)

@@ -73,6 +73,16 @@ def test_flat_boxes_are_refused(model, cell) -> None:
         check_start(model, WATER.numbers, WATER.positions, cell)
 
 
+def test_box_must_hold_the_atoms(model) -> None:
+    """CRYST1 of 1 angstrom is a placeholder; diamond has 0.18 atoms per cubic angstrom."""
+    with pytest.raises(ValueError, match=r"volume of 1 cubic angstrom for 3 atoms.*CRYST1"):
+        check_start(model, WATER.numbers, WATER.positions, np.eye(3))
+    diamond = ase.build.bulk("C", cubic=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(model, diamond)
+
+
 def test_box_must_be_twice_the_cutoff_of_other_forces_alone(model) -> None:
     box = np.diag([25.0, 19.0, 25.0])
     check_start(model, WATER.numbers, WATER.positions, box)

@@ -1,7 +1,7 @@
 """A deployed model in memory, and the one way to evaluate it on atoms."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,10 @@ class DeployedModel:
         Where and in which precision the core runs.
     kernels
         ``"native"`` or ``"portable"``, see :func:`idle_md.deploy.load`.
+    relative
+        Whether energies are relative to lone atoms, see :func:`idle_md.deploy.load`.
+    content
+        The file that the core was read from, with which the model is pickled.
     """
 
     core: torch.jit.ScriptModule
@@ -38,6 +42,11 @@ class DeployedModel:
     device: torch.device
     dtype: torch.dtype
     kernels: str = "portable"
+    relative: bool = False
+    content: bytes | None = field(default=None, repr=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DeployedModel":
+        return self  # nothing in it changes
 
     @cached_property
     def uses_autograd(self) -> bool:

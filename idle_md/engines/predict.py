@@ -1,6 +1,6 @@
 """Many structures evaluated together."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from idle_md.edge_contract import edge_virials, join, sum_by_system
 from idle_md.engines.edges.all_pairs import pairs_of
 from idle_md.engines.edges.choice import takes_all_pairs
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
+from idle_md.engines.failures import ONE_PLACE, why_no_numbers
 from idle_md.engines.results import LeftOut, Prediction, stress_of
 from idle_md.neighbors import check_system
 
@@ -31,6 +32,7 @@ def predict(
     dtype: torch.dtype | None = None,
     kernels: Kernels = "auto",
     edges_per_call: int | None = None,
+    relative: bool = False,
 ) -> list[Prediction]:
     """Return energies, forces and stresses of many structures, several in every call of the model.
 
@@ -49,6 +51,8 @@ def predict(
         Structures share a call until they have so many edges, which are directed pairs of atoms
         within the cutoff; a larger structure has a call to itself. By default 10,000, and 500,000
         on a GPU, where all pairs of a molecule of up to 128 atoms are edges.
+    relative
+        Give energies relative to lone atoms, see :func:`idle_md.load`.
 
     Returns
     -------
@@ -62,8 +66,11 @@ def predict(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the model is an explicit difference or does not know an element, or a structure has a
-        cell without volume or a position that is no number; names the structure.
+        If the model is an explicit difference.
+    PredictionError
+        A ValueError, after all structures: if the model does not know an element, or a structure
+        has a cell without volume, a position that is no number, or two atoms in one place; names
+        the structure. Its ``results`` are those of the others.
 
     Examples
     --------
@@ -75,13 +82,51 @@ def predict(
     >>> water.stress is None
     True
     """
-    model = load(model, device, dtype, kernels)
+    model = load(model, device, dtype, kernels, relative)
     model.check_complete()
-    results: list[Prediction] = []
+    found: dict[int, Prediction] = {}
+    left_out: dict[int, str] = {}
     most = edges_per_call or EDGES_PER_CALL[model.device.type]
-    for batch in _batches(model, structures, most):
-        results += _predict_batch(model, batch)
-    return results
+    for batch in _batches(model, structures, most, left_out):
+        for (index, atoms, _), result in zip(batch, _predict_batch(model, batch), strict=True):
+            if np.isfinite(result.energy) and np.isfinite(result.forces).all():
+                found[index] = result
+            else:
+                left_out[index] = _named(index, atoms, why_no_numbers(atoms))
+    if left_out:
+        raise PredictionError(found, left_out)
+    return [found[index] for index in sorted(found)]
+
+
+class PredictionError(ValueError):
+    """Structures have no prediction; the others' are in ``results``.
+
+    Parameters
+    ----------
+    found
+        Predictions by place.
+    left_out
+        Why there is none, by place.
+
+    Attributes
+    ----------
+    results
+        One for every structure, in their order: a :class:`~idle_md.engines.results.Prediction`, or
+        :class:`~idle_md.engines.results.LeftOut` with the reason.
+    """
+
+    def __init__(self, found: Mapping[int, Prediction], left_out: Mapping[int, str]) -> None:
+        self.results: list[Prediction | LeftOut] = [
+            found[k] if k in found else LeftOut(left_out[k])
+            for k in range(len(found) + len(left_out))
+        ]
+        first, *others = (left_out[k] for k in sorted(left_out))
+        more = f" (and {len(others)} more)" if others else ""
+        super().__init__(f"{first}{more}; `results` of this error has those of the others")
+        self._parts = found, left_out
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PredictionError, self._parts
 
 
 def evaluate(*arguments: Any, **options: Any) -> list[Prediction]:
@@ -126,6 +171,7 @@ class PredictEngine:
 class Entry(NamedTuple):
     """A structure, and its edge_index (2, E) and edge_vectors (E, 3), if they are not all pairs."""
 
+    place: int
     atoms: ase.Atoms
     edges: tuple[Tensor, Tensor] | None
 
@@ -138,12 +184,20 @@ class Entry(NamedTuple):
 
 
 def _batches(
-    model: DeployedModel, structures: Iterable[ase.Atoms], most_edges: int
+    model: DeployedModel,
+    structures: Iterable[ase.Atoms],
+    most_edges: int,
+    left_out: dict[int, str],
 ) -> Iterator[list[Entry]]:
+    """Yield structures that share a call; write down which cannot be evaluated, and why."""
     batch: list[Entry] = []
     size = 0
     for index, atoms in enumerate(structures):
-        entry = _entry(model, atoms, index)
+        try:
+            entry = _entry(model, atoms, index)
+        except ValueError as error:
+            left_out[index] = _named(index, atoms, str(error))
+            continue
         own = entry.size
         is_other = bool(batch) and (batch[0].edges is None) != (entry.edges is None)
         if batch and (is_other or size + own > most_edges):
@@ -156,16 +210,21 @@ def _batches(
 
 
 def _entry(model: DeployedModel, atoms: ase.Atoms, index: int) -> Entry:
-    try:
-        model.check_elements(atoms.numbers)
-        system = atoms.positions, model.metadata.cutoff_angstrom, atoms.cell.array, atoms.pbc
-        if takes_all_pairs(model, len(atoms), bool(atoms.pbc.any())):
-            check_system(*system)
-            return Entry(atoms, None)
-        _, *edges = model.inputs(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-        return Entry(atoms, (edges[0], edges[1]))
-    except ValueError as error:
-        raise ValueError(f"structure {index} ({atoms.symbols}): {error}") from error
+    model.check_elements(atoms.numbers)
+    system = atoms.positions, model.metadata.cutoff_angstrom, atoms.cell.array, atoms.pbc
+    if takes_all_pairs(model, len(atoms), bool(atoms.pbc.any())):
+        check_system(*system)
+        return Entry(index, atoms, None)
+    _, edge_index, vectors = model.inputs(
+        atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+    )
+    if (vectors.square().sum(1) <= ONE_PLACE**2).any():  # which can stop the whole batch
+        raise ValueError(why_no_numbers(atoms))
+    return Entry(index, atoms, (edge_index, vectors))
+
+
+def _named(index: int, atoms: ase.Atoms, reason: str) -> str:
+    return f"structure {index} ({atoms.symbols}): {reason}"
 
 
 def _predict_batch(model: DeployedModel, batch: Sequence[Entry]) -> list[Prediction]:

@@ -50,7 +50,7 @@ class LeftOut:
 
 
 def stress_of(virial: Array, atoms: ase.Atoms) -> Array:
-    """Return the stress (6,) in eV/angstrom^3, as ASE has it, of a virial (3, 3) in eV."""
+    """Return the stress (..., 6) in eV/angstrom^3, as ASE has it, of virials (..., 3, 3) in eV."""
     return np.asarray(full_3x3_to_voigt_6_stress(-virial / atoms.get_volume()))
 
 

@@ -175,7 +175,7 @@ class TorchSimEngine:
     def why_not(self, model: DeployedModel | None = None) -> str | None:
         """Return why the numbers of a model are not its own in torch-sim."""
         if model is not None and model.dtype != torch.float64:
-            return f"torch-sim rounds positions and energies to the model's {model.dtype}"
+            return f"torch-sim rounds positions and forces to the model's {model.dtype}"
         return None
 
     def evaluator(self, path: str | Path) -> Evaluate:

@@ -19,7 +19,7 @@ from idle_md.edge_contract import edge_virial, edge_virials
 from idle_md.engines.edges.kept import neighbors_for
 from idle_md.engines.edges.room import with_room
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
-from idle_md.engines.failures import too_close, why_no_numbers
+from idle_md.engines.failures import ZERO_LENGTH, too_close, why_no_numbers
 from idle_md.engines.results import LeftOut, Prediction, stress_of
 from idle_md.label.calculator import live_calculator
 
@@ -186,8 +186,8 @@ class Calculator(calculator.Calculator):
         """Return what an evaluation gives, if that is numbers."""
         try:
             found = self._evaluated(evaluate)
-        except RuntimeError as error:  # native operators stop where the graph goes on
-            if "has length zero" not in str(error):
+        except RuntimeError as error:
+            if ZERO_LENGTH not in str(error):
                 raise
             raise ValueError(why_no_numbers(structure)) from None
         if not _are_numbers(found):

@@ -9,6 +9,8 @@ NEAR = 0.5
 """angstrom; where there are no numbers, atoms so close are the reason."""
 ONE_PLACE = 1e-3
 """angstrom; atoms so close are in one place, as a copy is that was rounded."""
+ZERO_LENGTH = "has length zero"
+"""What native operators on the CPU say of an edge; others go on, and give no numbers."""
 UNKNOWN = "the energy is not a number: look for atoms that are too close or have flown apart"
 
 

@@ -1,6 +1,6 @@
 """Many structures evaluated together."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +17,8 @@ from idle_md.edge_contract import edge_virials, join, sum_by_system
 from idle_md.engines.edges.all_pairs import pairs_of
 from idle_md.engines.edges.choice import takes_all_pairs
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
-from idle_md.engines.failures import ONE_PLACE, why_no_numbers
-from idle_md.engines.results import LeftOut, Prediction, stress_of
+from idle_md.engines.failures import ONE_PLACE, ZERO_LENGTH, why_no_numbers
+from idle_md.engines.results import LeftOut, Prediction, PredictionError, stress_of
 from idle_md.neighbors import check_system
 
 EDGES_PER_CALL = {"cpu": 10_000, "cuda": 500_000}
@@ -88,45 +88,14 @@ def predict(
     left_out: dict[int, str] = {}
     most = edges_per_call or EDGES_PER_CALL[model.device.type]
     for batch in _batches(model, structures, most, left_out):
-        for (index, atoms, _), result in zip(batch, _predict_batch(model, batch), strict=True):
-            if np.isfinite(result.energy) and np.isfinite(result.forces).all():
-                found[index] = result
+        for (place, atoms, _), result in zip(batch, _checked(model, batch), strict=True):
+            if isinstance(result, Prediction):
+                found[place] = result
             else:
-                left_out[index] = _named(index, atoms, why_no_numbers(atoms))
+                left_out[place] = _named(place, atoms, result)
     if left_out:
         raise PredictionError(found, left_out)
     return [found[index] for index in sorted(found)]
-
-
-class PredictionError(ValueError):
-    """Structures have no prediction; the others' are in ``results``.
-
-    Parameters
-    ----------
-    found
-        Predictions by place.
-    left_out
-        Why there is none, by place.
-
-    Attributes
-    ----------
-    results
-        One for every structure, in their order: a :class:`~idle_md.engines.results.Prediction`, or
-        :class:`~idle_md.engines.results.LeftOut` with the reason.
-    """
-
-    def __init__(self, found: Mapping[int, Prediction], left_out: Mapping[int, str]) -> None:
-        self.results: list[Prediction | LeftOut] = [
-            found[k] if k in found else LeftOut(left_out[k])
-            for k in range(len(found) + len(left_out))
-        ]
-        first, *others = (left_out[k] for k in sorted(left_out))
-        more = f" (and {len(others)} more)" if others else ""
-        super().__init__(f"{first}{more}; `results` of this error has those of the others")
-        self._parts = found, left_out
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PredictionError, self._parts
 
 
 def evaluate(*arguments: Any, **options: Any) -> list[Prediction]:
@@ -225,6 +194,23 @@ def _entry(model: DeployedModel, atoms: ase.Atoms, index: int) -> Entry:
 
 def _named(index: int, atoms: ase.Atoms, reason: str) -> str:
     return f"structure {index} ({atoms.symbols}): {reason}"
+
+
+def _checked(model: DeployedModel, batch: Sequence[Entry]) -> list[Prediction | str]:
+    """Return predictions, or why there is none: one structure can take the others' numbers."""
+    try:
+        results = _predict_batch(model, batch)
+    except RuntimeError as error:
+        if ZERO_LENGTH not in str(error):
+            raise
+        results = []
+    if results and all(
+        np.isfinite(each.energy) and np.isfinite(each.forces).all() for each in results
+    ):
+        return list(results)
+    if len(batch) == 1:
+        return [why_no_numbers(batch[0].atoms)]
+    return [one for entry in batch for one in _checked(model, [entry])]
 
 
 def _predict_batch(model: DeployedModel, batch: Sequence[Entry]) -> list[Prediction]:

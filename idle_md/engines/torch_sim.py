@@ -20,7 +20,7 @@ from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virials, sum_by_system
 from idle_md.engines.edges.systems import Lists, lists_for
 from idle_md.engines.engine import Evaluate
-from idle_md.engines.failures import NEAR, ONE_PLACE, UNKNOWN, too_close
+from idle_md.engines.failures import NEAR, ONE_PLACE, UNKNOWN, ZERO_LENGTH, too_close
 from idle_md.engines.results import LeftOut, Prediction
 
 MIXED = "torch-sim wants all directions periodic, or none"
@@ -105,8 +105,8 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
                 *(state.atomic_numbers, state.system_idx, cells, lists.kind),
                 *lists.inputs(positions, cells),
             )
-        except RuntimeError as error:  # native operators stop where the graph goes on
-            if "has length zero" not in str(error):
+        except RuntimeError as error:
+            if ZERO_LENGTH not in str(error):
                 raise
             raise ValueError(_too_close(state, NEAR)) from None
         if energy.device.type == "cpu" and not torch.isfinite(energy).all():

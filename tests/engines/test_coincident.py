@@ -12,8 +12,7 @@ import idle_md
 from idle_md.deploy import load
 from idle_md.engines.lammps.process import LammpsError, why_not
 from idle_md.engines.lammps.single_point import evaluate_lammps
-from idle_md.engines.predict import PredictionError
-from idle_md.engines.results import LeftOut, Prediction
+from idle_md.engines.results import LeftOut, Prediction, PredictionError
 
 SAID = r"atoms 2 \(O\) and 9 \(O\) are in one place: move one of them"
 
@@ -80,6 +79,19 @@ def test_batch_keeps_the_results_of_the_others(kernels, model_file) -> None:
     for found, wanted in zip(predictions, expected, strict=True):
         assert found.energy == pytest.approx(wanted.energy, abs=1e-8)
         np.testing.assert_allclose(found.forces, wanted.forces, atol=1e-8)
+
+
+@pytest.mark.parametrize("kernels", ["native", "portable"])
+def test_pairs_that_are_made_in_the_batch(kernels, model_file, monkeypatch) -> None:
+    """As on a GPU, where kernels refuse the whole call, or give it no numbers."""
+    monkeypatch.setattr("idle_md.engines.predict.takes_all_pairs", lambda model, n, periodic: True)
+    good = [ethanol(), ase.build.molecule("H2O")]
+    expected = idle_md.predict(model_file(), good)
+    with pytest.raises(PredictionError, match=rf"structure 1 .*{SAID}") as caught:
+        idle_md.predict(model_file(), [good[0], BROKEN["molecule"](), good[1]], kernels=kernels)
+    first, _, last = caught.value.results
+    for found, wanted in zip((first, last), expected, strict=True):
+        assert found.energy == pytest.approx(wanted.energy, abs=1e-8)
 
 
 def test_committee(committee_file) -> None:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import ase
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from idle_md.deploy.failures import ONE_PLACE, too_close
 from idle_md.deploy.metadata import Metadata
 from idle_md.edge_contract import edge_forces
 from idle_md.elements import symbols
@@ -183,11 +185,20 @@ class DeployedModel:
         cell: ArrayLike | None = None,
         pbc: bool | Sequence[bool] = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return species (N,), edge_index (2, E) and edge_vectors (E, 3) for the core."""
+        """Return species (N,), edge_index (2, E) and edge_vectors (E, 3) for the core.
+
+        Raises
+        ------
+        ValueError
+            As :func:`idle_md.neighbors.neighbor_list`; or if two atoms are in one place, where
+            kernels stop, or give no numbers, or any; names them.
+        """
         points = np.asarray(positions, dtype=np.float64)
         lattice = None if cell is None else np.asarray(cell, dtype=np.float64)
         pairs, shifts = neighbor_list(points, self.metadata.cutoff_angstrom, lattice, pbc)
         vectors = points[pairs[1]] - points[pairs[0]] + shifts
+        if (np.square(vectors).sum(1) <= ONE_PLACE**2).any():
+            raise ValueError(too_close(ase.Atoms(numbers, points, cell=lattice, pbc=pbc)))
         return (
             torch.as_tensor(np.asarray(numbers), dtype=torch.int64, device=self.device),
             torch.from_numpy(pairs).to(self.device),

@@ -13,13 +13,13 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.failures import ZERO_LENGTH, too_close, why_no_numbers
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virial, edge_virials
 from idle_md.engines.edges.kept import neighbors_for
 from idle_md.engines.edges.room import with_room
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
-from idle_md.engines.failures import ZERO_LENGTH, too_close, why_no_numbers
 from idle_md.engines.results import LeftOut, Prediction, stress_of
 from idle_md.label.calculator import live_calculator
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.failures import ZERO_LENGTH, why_no_numbers
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virials, join, sum_by_system
 from idle_md.engines.edges.all_pairs import pairs_of
 from idle_md.engines.edges.choice import takes_all_pairs
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
-from idle_md.engines.failures import ONE_PLACE, ZERO_LENGTH, why_no_numbers
 from idle_md.engines.results import LeftOut, Prediction, PredictionError, stress_of
 from idle_md.neighbors import check_system
 
@@ -187,8 +187,6 @@ def _entry(model: DeployedModel, atoms: ase.Atoms, index: int) -> Entry:
     _, edge_index, vectors = model.inputs(
         atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
     )
-    if (vectors.square().sum(1) <= ONE_PLACE**2).any():  # which can stop the whole batch
-        raise ValueError(why_no_numbers(atoms))
     return Entry(index, atoms, (edge_index, vectors))
 
 

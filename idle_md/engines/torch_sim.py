@@ -15,12 +15,12 @@ from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.failures import NEAR, ONE_PLACE, UNKNOWN, ZERO_LENGTH, too_close
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virials, sum_by_system
 from idle_md.engines.edges.systems import Lists, lists_for
 from idle_md.engines.engine import Evaluate
-from idle_md.engines.failures import NEAR, ONE_PLACE, UNKNOWN, ZERO_LENGTH, too_close
 from idle_md.engines.results import LeftOut, Prediction
 
 MIXED = "torch-sim wants all directions periodic, or none"

@@ -34,7 +34,7 @@ void PairIdle::stop(const std::string& why) {
   error->one(FLERR, why);
 }
 
-// As in idle_md.engines.failures; kernels fail in their own ways, or not at all.
+// As in idle_md.deploy.failures; kernels fail in their own ways, or not at all.
 template <class T>
 std::string PairIdle::atoms_in_one_place() const {
   constexpr double one_place = 1e-3;  // angstrom

@@ -62,6 +62,16 @@ def test_calculator(name, kernels, broken, dtype, model_file) -> None:
 
 
 @pytest.mark.parametrize("kernels", ["native", "portable"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_loaded_model(kernels, broken, model_file) -> None:
+    atoms = BROKEN[broken]()
+    with pytest.raises(ValueError, match=SAID):
+        load(model_file(), kernels=kernels).evaluate(
+            atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+        )
+
+
+@pytest.mark.parametrize("kernels", ["native", "portable"])
 def test_batch_keeps_the_results_of_the_others(kernels, model_file) -> None:
     good = [ethanol(), boxed(), ase.build.molecule("H2O")]
     expected = idle_md.predict(model_file(), good)

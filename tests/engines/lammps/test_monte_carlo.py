@@ -64,15 +64,15 @@ def test_grand_canonical_gas(ranks, relative, path, light, tmp_path) -> None:
     lone = 0.0 if relative == "yes" else idle_md.predict(path, [_hydrogen()])[0].energy
     commands = [
         *gas(path, {1: 10}, relative),
-        f"fix mc all gcmc 1 20 0 1 29494 {TEMPERATURE} {chemical_potential(20, lone):.15g} 1.0 "
+        f"fix mc all gcmc 1 10 0 1 29494 {TEMPERATURE} {chemical_potential(20, lone):.15g} 1.0 "
         "full_energy",
         "variable n equal atoms",
         "fix n all ave/time 1 1 1 v_n file n.txt",
         "thermo_style custom step atoms pe",
-        "run 600",
+        "run 200",
     ]
     run_process(commands, tmp_path, ranks)
-    counts = numbers(tmp_path, "n.txt")[50:, 0]
+    counts = numbers(tmp_path, "n.txt")[20:, 0]
     assert counts.mean() == pytest.approx(20, abs=3)
     assert 8 < counts.var() < 45
     assert counts.min() < counts.max() - 5

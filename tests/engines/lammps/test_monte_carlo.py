@@ -41,7 +41,7 @@ def gas(path, counts: dict[int, int], relative: str = "no") -> list[str]:
         "create_box 4 box",
         *(f"mass {k} {mass}" for k, mass in enumerate((1.008, 12.011, 14.007, 15.999), 1)),
         *(f"create_atoms {kind} random {n} {9 + kind} NULL" for kind, n in counts.items()),
-        f"pair_style idle relative {relative}",
+        f"pair_style idle {'relative yes' if relative == 'yes' else ''}",
         f"pair_coeff * * {path} H C N O",
     ]
 

@@ -68,6 +68,8 @@ def assembled(
         core = native_core(core, metadata)
     if relative:
         _leave_out_lone_atoms(core, metadata, dtype)
+        none = dict.fromkeys(metadata.elements, 0.0)
+        metadata = metadata.model_copy(update={"reference_energies_ev": none})
     kernels = "native" if native else "portable"
     return DeployedModel(core, metadata, device, dtype, kernels, relative, content)
 

@@ -159,7 +159,7 @@ class Calculator(calculator.Calculator):
 
     def _model_results(self, structure: ase.Atoms) -> dict[str, Any]:
         numbers = torch.as_tensor(structure.numbers, dtype=torch.int64, device=self.model.device)
-        searches = self.neighbors.searches
+        searches = self._searches()
         inputs = self.neighbors.inputs(structure)
 
         def evaluate() -> tuple[Any, ...]:
@@ -167,7 +167,7 @@ class Calculator(calculator.Calculator):
             return tuple(each.cpu().numpy() for each in found)
 
         totals, energies, forces, *virial = self._numbers(evaluate, structure)
-        is_new = self.model.device.type == "cpu" and self.neighbors.searches != searches
+        is_new = self._searches() != searches
         reason = too_close(structure) if is_new else ""  # kernels give numbers almost down to zero
         if reason:
             self._begin()  # or the next call would take these neighbours for checked ones
@@ -179,6 +179,10 @@ class Calculator(calculator.Calculator):
             spread = float(totals.std(ddof=1)), forces.std(0, ddof=1)
             self.spread = dict(zip(SPREAD, spread, strict=True))
         return results
+
+    def _searches(self) -> int:
+        """Return how often neighbours were searched; not on a GPU, which would be waited for."""
+        return 0 if isinstance(self._step, Replayed) else self.neighbors.searches
 
     def _numbers(
         self, evaluate: Callable[[], tuple[Any, ...]], structure: ase.Atoms

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "checks.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -88,7 +89,7 @@ std::string ghosts(const ModelAtoms& model, const Neighborhood& around) {
     return std::string("comm_modify group ") + around.group.names[group] +
            " leaves atoms of the model without ghosts of the others: write `comm_modify group all`";
   if (around.comm.mode != LAMMPS_NS::Comm::SINGLE) return "";  // as far as neighbours of each type
-  const double reach = around.comm.get_comm_cutoff();
+  const double reach = std::max(around.comm.cutghostuser, around.neighbor.cutneighmax);
   if (reach >= around.ghosts * (1.0 - 1e-9)) return "";
   return "ghosts reach " + angstrom(reach) + ", the model and the skin need " + angstrom(around.ghosts) +
          ": write `comm_modify cutoff " + std::to_string(around.ghosts) + "`";

@@ -10,6 +10,7 @@ from idle_md import deploy
 from idle_md.engines.lammps.process import why_not
 from idle_md.engines.lammps.single_point import evaluate_lammps
 from idle_md.engines.parity.structures import grid
+from idle_md.units import KJ_PER_MOL
 
 TOTAL = 1e5  # eV, where neighbouring numbers of float32 are 0.008 apart
 STEPS = np.linspace(0, 0.03, 7)  # angstrom
@@ -86,6 +87,20 @@ def test_relative_energies_differ_by_lone_atoms_alone(model_file, committee_file
         assert found["energy"] == pytest.approx(wanted["energy"] - lone.sum(), abs=1e-8)
         np.testing.assert_allclose(found["energies"], wanted["energies"] - lone, atol=1e-9)
         np.testing.assert_array_equal(found["forces"], wanted["forces"])
+
+
+def test_relative_energies_are_the_same_in_openmm(model_file) -> None:
+    """Also without reference energies, of which there are none left to take away."""
+    pytest.importorskip("openmm", reason="OpenMM is not installed")
+    from idle_md.engines.openmm.module import Attachment, OpenMMModule
+
+    atoms = grid((3, 2, 2), 2.4, pbc=False)
+    numbers, model = atoms.numbers.tolist(), deploy.load(model_file(), relative=True)
+    [wanted] = idle_md.predict(model, [atoms])
+    for energy in ("total", "interaction"):
+        attached = Attachment(numbers, list(range(len(atoms))), False, energy=energy)
+        found, _ = OpenMMModule(model, attached)(torch.from_numpy(atoms.positions) / 10)
+        assert float(found) * KJ_PER_MOL == pytest.approx(wanted.energy, abs=1e-8)
 
 
 def test_relative_energies_are_refused_where_they_cannot_be_had(

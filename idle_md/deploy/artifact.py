@@ -4,29 +4,27 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 import torch
 from pydantic import ValidationError
 
+from idle_md.deploy.assembly import assembled, takes_native
 from idle_md.deploy.closed_form import ClosedFormCore
 from idle_md.deploy.committee import CommitteeCore
 from idle_md.deploy.core import DeployedCore
-from idle_md.deploy.kernels import Kernels, native_core, why_portable
+from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.metadata import FORMAT_VERSION, Metadata
 from idle_md.deploy.model import DeployedModel
-from idle_md.deploy.torchscript import from_bytes, script, to_bytes
+from idle_md.deploy.torchscript import script, to_bytes
 from idle_md.devices import find_device
 from idle_md.fidelity import LevelOfTheory
 from idle_md.files import replacing
 from idle_md.models import model_path, shipped
 from idle_md.nn import Potential
 
-logger = logging.getLogger(__name__)
 Core = DeployedCore | CommitteeCore | ClosedFormCore
 
 METADATA_FILE = "idle_md.json"
@@ -116,6 +114,7 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     kernels: Kernels = "auto",
+    relative: bool = False,
 ) -> DeployedModel:
     """Return a deployed model, read from its file unless it is one already.
 
@@ -131,6 +130,9 @@ def load(
     kernels
         ``"portable"`` runs the graph that is in the file, ``"native"`` this project's operators
         with the same weights, ``"auto"`` native ones where they can be had. A log line says which.
+    relative
+        Give energies relative to lone atoms, of which each has none then: to the model's own energy
+        of an atom without neighbours, reference energy included.
 
     Raises
     ------
@@ -138,8 +140,9 @@ def load(
         If there is no such file.
     ValueError
         If the file is truncated, damaged, of another format version, or not a deployed model; if
-        ``kernels="native"`` and there are none for it, or none built; or if there is no such
-        device, see :func:`idle_md.devices.find_device`.
+        ``kernels="native"`` and there are none for it, or none built; if there is no such device,
+        see :func:`idle_md.devices.find_device`; or if ``relative`` is asked for and the model is an
+        explicit difference, or was loaded without.
 
     Examples
     --------
@@ -152,6 +155,10 @@ def load(
     (3, 3)
     """
     if isinstance(model, DeployedModel):
+        if relative and not model.relative:
+            raise ValueError(
+                "the model gives total energies: load it with `idle_md.load(path, relative=True)`"
+            )
         return model
     path, where = model_path(model), find_device(device)
     content = _content(path)
@@ -162,11 +169,13 @@ def load(
             f"{path} is a closed form, which runs in double precision alone: leave out the "
             "precision, or export the model that learned it"
         )
-    core = from_bytes(content, where)
-    _cast(core, precision)
-    if not _takes_native(path, metadata, where, kernels):
-        return DeployedModel(core, metadata, where, precision, "portable")
-    return DeployedModel(native_core(core, metadata), metadata, where, precision, "native")
+    if relative and metadata.delta_on is not None:
+        raise ValueError(
+            f"{path} is the difference to a live {metadata.delta_on} calculation, whose lone atoms "
+            "it does not know: leave `relative` out"
+        )
+    native = takes_native(path, metadata, where, kernels)
+    return assembled(content, metadata, where, precision, native, relative)
 
 
 def read_metadata(path: str | Path) -> Metadata:
@@ -182,31 +191,18 @@ def read_metadata(path: str | Path) -> Metadata:
 
 
 def _content(path: Path) -> bytes:
+    if path.is_dir():
+        found = ", ".join(str(each) for each in sorted(path.glob("*.pt"))[:3])
+        raise FileNotFoundError(
+            f"no model at {path}, which is a folder: "
+            + (f"name a file in it ({found})" if found else "`idle-md export` writes a file")
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"no model at {path}: `idle-md export` writes one, or give the name of one that comes "
             f"with the package ({', '.join(shipped())})"
         )
     return path.read_bytes()
-
-
-def _takes_native(path: Path, metadata: Metadata, device: torch.device, kernels: Kernels) -> bool:
-    """Decide between native operators and the portable graph, and log it."""
-    if kernels not in get_args(Kernels):
-        raise ValueError(f"unknown kernels {kernels!r}: use {', '.join(get_args(Kernels))}")
-    reason = "asked for" if kernels == "portable" else why_portable(metadata, device)
-    if kernels == "native" and reason is not None:
-        raise ValueError(f"{path} cannot run on native operators: {reason}")
-    which = "native operators" if reason is None else f"the portable graph ({reason})"
-    logger.info("%s runs on %s", path, which)
-    return reason is None
-
-
-def _cast(core: torch.jit.ScriptModule, dtype: torch.dtype) -> None:
-    """Change the precision of the networks; totals stay in float64."""
-    constants = core.constants
-    core.to(dtype)
-    core.constants = constants
 
 
 def _checked_metadata(content: bytes, path: Path) -> Metadata:

@@ -1,15 +1,17 @@
 """A deployed model in memory, and the one way to evaluate it on atoms."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import ase
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from idle_md.deploy.failures import ONE_PLACE, too_close
 from idle_md.deploy.metadata import Metadata
 from idle_md.edge_contract import edge_forces
 from idle_md.elements import symbols
@@ -31,6 +33,10 @@ class DeployedModel:
         Where and in which precision the core runs.
     kernels
         ``"native"`` or ``"portable"``, see :func:`idle_md.deploy.load`.
+    relative
+        Whether energies are relative to lone atoms, see :func:`idle_md.deploy.load`.
+    content
+        The file that the core was read from, with which the model is pickled.
     """
 
     core: torch.jit.ScriptModule
@@ -38,6 +44,11 @@ class DeployedModel:
     device: torch.device
     dtype: torch.dtype
     kernels: str = "portable"
+    relative: bool = False
+    content: bytes | None = field(default=None, repr=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DeployedModel":
+        return self  # nothing in it changes
 
     @cached_property
     def uses_autograd(self) -> bool:
@@ -174,11 +185,20 @@ class DeployedModel:
         cell: ArrayLike | None = None,
         pbc: bool | Sequence[bool] = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return species (N,), edge_index (2, E) and edge_vectors (E, 3) for the core."""
+        """Return species (N,), edge_index (2, E) and edge_vectors (E, 3) for the core.
+
+        Raises
+        ------
+        ValueError
+            As :func:`idle_md.neighbors.neighbor_list`; or if two atoms are in one place, where
+            kernels stop, or give no numbers, or any; names them.
+        """
         points = np.asarray(positions, dtype=np.float64)
         lattice = None if cell is None else np.asarray(cell, dtype=np.float64)
         pairs, shifts = neighbor_list(points, self.metadata.cutoff_angstrom, lattice, pbc)
         vectors = points[pairs[1]] - points[pairs[0]] + shifts
+        if (np.square(vectors).sum(1) <= ONE_PLACE**2).any():
+            raise ValueError(too_close(ase.Atoms(numbers, points, cell=lattice, pbc=pbc)))
         return (
             torch.as_tensor(np.asarray(numbers), dtype=torch.int64, device=self.device),
             torch.from_numpy(pairs).to(self.device),

@@ -13,9 +13,10 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.failures import ZERO_LENGTH, too_close, why_no_numbers
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
-from idle_md.edge_contract import edge_virial
+from idle_md.edge_contract import edge_virial, edge_virials
 from idle_md.engines.edges.kept import neighbors_for
 from idle_md.engines.edges.room import with_room
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
@@ -30,9 +31,10 @@ class Calculator(calculator.Calculator):
     """ASE calculator of a deployed model.
 
     ``energy`` and ``energies`` of the atoms (N,) in eV, ``forces`` (N, 3) in eV/angstrom and, of
-    structures that are periodic in all three directions, ``stress`` (6,) in eV/angstrom^3. A
-    committee's are its members' means; ``results`` also holds their sample standard deviations
-    ``energy_std`` in eV and ``forces_std`` (N, 3) in eV/angstrom.
+    structures that are periodic in all three directions, ``stress`` (6,) in eV/angstrom^3 and the
+    parts of it that belong to the atoms, ``stresses`` (N, 6), which are one partition of many. A
+    committee's are its members' means; ``spread`` holds their sample standard deviations
+    ``energy_std`` in eV and ``forces_std`` (N, 3) in eV/angstrom, which ``get_property`` gives too.
 
     Neighbours are searched anew when an atom has moved by 0.25 angstrom, or when the number of
     atoms, the cell or its periodicity changes.
@@ -47,15 +49,18 @@ class Calculator(calculator.Calculator):
     device, dtype, kernels
         Where, in which precision and on what to run a model that is given as a path, see
         :func:`idle_md.deploy.load`.
+    relative
+        Give energies relative to lone atoms, see :func:`idle_md.deploy.load`.
 
     Raises
     ------
     ModuleNotFoundError
         If the model is an explicit difference and the program of its low level is not installed.
     ValueError
-        On calculation, if the model does not know an element; names elements and atoms; or if a
-        neighbour list on a GPU cannot be made (where it has no room, it gets more). When
-        asked for the property ``energy_std`` or ``forces_std`` of a model that is no committee.
+        On calculation, if the model does not know an element; names elements and atoms; if the
+        energy or a force is not a number; names atoms that are in one place; or if a neighbour list
+        on a GPU cannot be made (where it has no room, it gets more). When asked for the property
+        ``energy_std`` or ``forces_std`` of a model that is no committee.
     PropertyNotImplementedError
         When asked for the stress of a structure that is not periodic in all directions, or for the
         energies of atoms where a low level is added.
@@ -76,6 +81,7 @@ class Calculator(calculator.Calculator):
         "energies",
         "forces",
         "stress",
+        "stresses",
     ]
 
     def __init__(
@@ -85,19 +91,29 @@ class Calculator(calculator.Calculator):
         dtype: torch.dtype | None = None,
         low_level: Any = None,
         kernels: Kernels = "auto",
+        relative: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        model = load(model, device, dtype, kernels)
-        self.model = model
+        self.model = load(model, device, dtype, kernels, relative)
+        self.spread: dict[str, Any] = {}
         self.low_level = low_level
         if self.model.metadata.delta_on is not None and low_level is None:
             self.low_level = live_calculator(self.model.metadata.delta_on)
-        if self.model.metadata.members > 1:
-            self.implemented_properties = [*self.implemented_properties, *SPREAD]
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin without neighbours, which no two calculators share."""
         self.neighbors: Any = neighbors_for(self.model)
         self._step: Callable[..., tuple[Tensor, ...]] = self._tensors
         if self.model.can_be_replayed:
             self._step = Replayed(self._tensors, self.model.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: each for k, each in vars(self).items() if k not in ("neighbors", "_step")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin()
 
     def get_property(
         self, name: str, atoms: ase.Atoms | None = None, allow_calculation: bool = True
@@ -106,14 +122,18 @@ class Calculator(calculator.Calculator):
         structure = self.atoms if atoms is None else atoms
         if name in SPREAD:
             self.model.check_committee()
-        if name == "energies" and self.low_level is not None:
+            known = self.get_property("energy", atoms, allow_calculation)
+            return None if known is None else np.copy(self.spread[name])[()]
+        if name in ("energies", "stresses") and self.low_level is not None:
             raise PropertyNotImplementedError(
-                "the energies of single atoms are not known where a low level is added to the model"
+                f"the {name} of single atoms are not known where a low level is added to the model"
             )
-        if name == "stress" and structure is not None and not structure.pbc.all():
+        if name in ("stress", "stresses") and structure is not None and not structure.pbc.all():
             raise PropertyNotImplementedError(
-                "stress is for structures that are periodic in all three directions: pbc is "
-                f"{structure.pbc.tolist()}"
+                "stress is for structures that are periodic in all three directions, and pbc is "
+                f"{structure.pbc.tolist()}: make it periodic in all of them, with a vacuum longer "
+                f"than the cutoff of {self.model.metadata.cutoff_angstrom:g} angstrom in those "
+                "that are open, which changes neither energy nor forces"
             )
         return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
@@ -123,35 +143,76 @@ class Calculator(calculator.Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(calculator.all_changes),
     ) -> None:
-        """Calculate all properties together; the stress of a low level only if it is asked for."""
+        """Calculate all properties together.
+
+        Stresses of atoms, and the stress of a low level, only if they are asked for.
+        """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure: Any = self.atoms
         self.model.check_elements(structure.numbers)
         self.results = self._model_results(structure)
+        if "stresses" in properties and self.low_level is None and structure.pbc.all():
+            self.results["stresses"] = self._stresses(structure)
         if self.low_level is not None:
             self._add_low_level(structure, "stress" in properties)
         self.results["free_energy"] = self.results["energy"]
 
     def _model_results(self, structure: ase.Atoms) -> dict[str, Any]:
         numbers = torch.as_tensor(structure.numbers, dtype=torch.int64, device=self.model.device)
+        searches = self._searches()
         inputs = self.neighbors.inputs(structure)
 
         def evaluate() -> tuple[Any, ...]:
             found = self._step(numbers, bool(structure.pbc.all()), *inputs)
             return tuple(each.cpu().numpy() for each in found)
 
-        if isinstance(self._step, Replayed):
-            found = with_room(evaluate, _are_numbers, self.neighbors.problem, self._make_room)
-        else:
-            found = evaluate()
-        totals, energies, forces, *virial = found
+        totals, energies, forces, *virial = self._numbers(evaluate, structure)
+        is_new = self._searches() != searches
+        reason = too_close(structure) if is_new else ""  # kernels give numbers almost down to zero
+        if reason:
+            self._begin()  # or the next call would take these neighbours for checked ones
+            raise ValueError(reason)
         results = {"energy": float(totals.mean()), "energies": energies, "forces": forces.mean(0)}
         if virial:
             results["stress"] = stress_of(virial[0], structure)
         if len(totals) > 1:  # costs hardly more than the mean
-            results["energy_std"] = float(totals.std(ddof=1))
-            results["forces_std"] = forces.std(0, ddof=1)
+            spread = float(totals.std(ddof=1)), forces.std(0, ddof=1)
+            self.spread = dict(zip(SPREAD, spread, strict=True))
         return results
+
+    def _searches(self) -> int:
+        """Return how often neighbours were searched; not on a GPU, which would be waited for."""
+        return 0 if isinstance(self._step, Replayed) else self.neighbors.searches
+
+    def _numbers(
+        self, evaluate: Callable[[], tuple[Any, ...]], structure: ase.Atoms
+    ) -> tuple[Any, ...]:
+        """Return what an evaluation gives, if that is numbers."""
+        try:
+            found = self._evaluated(evaluate)
+        except RuntimeError as error:
+            if ZERO_LENGTH not in str(error):
+                raise
+            raise ValueError(why_no_numbers(structure)) from None
+        if not _are_numbers(found):
+            raise ValueError(why_no_numbers(structure))
+        return found
+
+    def _evaluated(self, evaluate: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+        if isinstance(self._step, Replayed):
+            return with_room(evaluate, _are_numbers, self.neighbors.problem, self._make_room)
+        return evaluate()
+
+    @torch.no_grad()
+    def _stresses(self, structure: ase.Atoms) -> Any:
+        """Return the stresses (N, 6) of atoms: either end of an edge has half of its part."""
+        system = structure.positions, structure.cell.array, structure.pbc
+        species, edge_index, vectors = self.model.inputs(structure.numbers, *system)
+        _, gradients = self.model.core(species, edge_index, vectors, len(species))
+        centres, neighbors = (
+            edge_virials(gradients, vectors, end, len(species)) for end in edge_index
+        )
+        return stress_of((0.5 * (centres + neighbors)).cpu().numpy(), structure)
 
     def _make_room(self) -> None:
         self.neighbors.make_room()
@@ -191,7 +252,8 @@ class Calculator(calculator.Calculator):
 
 
 def _are_numbers(found: tuple[Any, ...]) -> bool:
-    return bool(np.isfinite(found[0]).all())
+    totals, _, forces, *_ = found
+    return bool(np.isfinite(totals).all() and np.isfinite(forces).all())
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.failures import ZERO_LENGTH, why_no_numbers
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virials, join, sum_by_system
 from idle_md.engines.edges.all_pairs import pairs_of
 from idle_md.engines.edges.choice import takes_all_pairs
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
-from idle_md.engines.results import LeftOut, Prediction, stress_of
+from idle_md.engines.results import LeftOut, Prediction, PredictionError, stress_of
 from idle_md.neighbors import check_system
 
 EDGES_PER_CALL = {"cpu": 10_000, "cuda": 500_000}
@@ -31,6 +32,7 @@ def predict(
     dtype: torch.dtype | None = None,
     kernels: Kernels = "auto",
     edges_per_call: int | None = None,
+    relative: bool = False,
 ) -> list[Prediction]:
     """Return energies, forces and stresses of many structures, several in every call of the model.
 
@@ -49,6 +51,8 @@ def predict(
         Structures share a call until they have so many edges, which are directed pairs of atoms
         within the cutoff; a larger structure has a call to itself. By default 10,000, and 500,000
         on a GPU, where all pairs of a molecule of up to 128 atoms are edges.
+    relative
+        Give energies relative to lone atoms, see :func:`idle_md.load`.
 
     Returns
     -------
@@ -62,8 +66,11 @@ def predict(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the model is an explicit difference or does not know an element, or a structure has a
-        cell without volume or a position that is no number; names the structure.
+        If the model is an explicit difference.
+    PredictionError
+        A ValueError, after all structures: if the model does not know an element, or a structure
+        has a cell without volume, a position that is no number, or two atoms in one place; names
+        the structure. Its ``results`` are those of the others.
 
     Examples
     --------
@@ -75,13 +82,20 @@ def predict(
     >>> water.stress is None
     True
     """
-    model = load(model, device, dtype, kernels)
+    model = load(model, device, dtype, kernels, relative)
     model.check_complete()
-    results: list[Prediction] = []
+    found: dict[int, Prediction] = {}
+    left_out: dict[int, str] = {}
     most = edges_per_call or EDGES_PER_CALL[model.device.type]
-    for batch in _batches(model, structures, most):
-        results += _predict_batch(model, batch)
-    return results
+    for batch in _batches(model, structures, most, left_out):
+        for (place, atoms, _), result in zip(batch, _checked(model, batch), strict=True):
+            if isinstance(result, Prediction):
+                found[place] = result
+            else:
+                left_out[place] = _named(place, atoms, result)
+    if left_out:
+        raise PredictionError(found, left_out)
+    return [found[index] for index in sorted(found)]
 
 
 def evaluate(*arguments: Any, **options: Any) -> list[Prediction]:
@@ -126,6 +140,7 @@ class PredictEngine:
 class Entry(NamedTuple):
     """A structure, and its edge_index (2, E) and edge_vectors (E, 3), if they are not all pairs."""
 
+    place: int
     atoms: ase.Atoms
     edges: tuple[Tensor, Tensor] | None
 
@@ -138,12 +153,20 @@ class Entry(NamedTuple):
 
 
 def _batches(
-    model: DeployedModel, structures: Iterable[ase.Atoms], most_edges: int
+    model: DeployedModel,
+    structures: Iterable[ase.Atoms],
+    most_edges: int,
+    left_out: dict[int, str],
 ) -> Iterator[list[Entry]]:
+    """Yield structures that share a call; write down which cannot be evaluated, and why."""
     batch: list[Entry] = []
     size = 0
     for index, atoms in enumerate(structures):
-        entry = _entry(model, atoms, index)
+        try:
+            entry = _entry(model, atoms, index)
+        except ValueError as error:
+            left_out[index] = _named(index, atoms, str(error))
+            continue
         own = entry.size
         is_other = bool(batch) and (batch[0].edges is None) != (entry.edges is None)
         if batch and (is_other or size + own > most_edges):
@@ -156,16 +179,36 @@ def _batches(
 
 
 def _entry(model: DeployedModel, atoms: ase.Atoms, index: int) -> Entry:
+    model.check_elements(atoms.numbers)
+    system = atoms.positions, model.metadata.cutoff_angstrom, atoms.cell.array, atoms.pbc
+    if takes_all_pairs(model, len(atoms), bool(atoms.pbc.any())):
+        check_system(*system)
+        return Entry(index, atoms, None)
+    _, edge_index, vectors = model.inputs(
+        atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+    )
+    return Entry(index, atoms, (edge_index, vectors))
+
+
+def _named(index: int, atoms: ase.Atoms, reason: str) -> str:
+    return f"structure {index} ({atoms.symbols}): {reason}"
+
+
+def _checked(model: DeployedModel, batch: Sequence[Entry]) -> list[Prediction | str]:
+    """Return predictions, or why there is none: one structure can take the others' numbers."""
     try:
-        model.check_elements(atoms.numbers)
-        system = atoms.positions, model.metadata.cutoff_angstrom, atoms.cell.array, atoms.pbc
-        if takes_all_pairs(model, len(atoms), bool(atoms.pbc.any())):
-            check_system(*system)
-            return Entry(atoms, None)
-        _, *edges = model.inputs(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-        return Entry(atoms, (edges[0], edges[1]))
-    except ValueError as error:
-        raise ValueError(f"structure {index} ({atoms.symbols}): {error}") from error
+        results = _predict_batch(model, batch)
+    except RuntimeError as error:
+        if ZERO_LENGTH not in str(error):
+            raise
+        results = []
+    if results and all(
+        np.isfinite(each.energy) and np.isfinite(each.forces).all() for each in results
+    ):
+        return list(results)
+    if len(batch) == 1:
+        return [why_no_numbers(batch[0].atoms)]
+    return [one for entry in batch for one in _checked(model, [entry])]
 
 
 def _predict_batch(model: DeployedModel, batch: Sequence[Entry]) -> list[Prediction]:

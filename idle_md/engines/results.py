@@ -1,7 +1,8 @@
 """What engines give: one result of an evaluation, one of molecular dynamics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import ase
 import numpy as np
@@ -49,8 +50,39 @@ class LeftOut:
     reason: str
 
 
+class PredictionError(ValueError):
+    """Structures have no prediction; the others' are in ``results``.
+
+    Parameters
+    ----------
+    found
+        Predictions by place.
+    left_out
+        Why there is none, by place.
+
+    Attributes
+    ----------
+    results
+        One for every structure, in their order: a :class:`Prediction`, or a :class:`LeftOut` with
+        the reason.
+    """
+
+    def __init__(self, found: Mapping[int, Prediction], left_out: Mapping[int, str]) -> None:
+        self.results: list[Prediction | LeftOut] = [
+            found[k] if k in found else LeftOut(left_out[k])
+            for k in range(len(found) + len(left_out))
+        ]
+        first, *others = (left_out[k] for k in sorted(left_out))
+        more = f" (and {len(others)} more)" if others else ""
+        super().__init__(f"{first}{more}; `results` of this error has those of the others")
+        self._parts = found, left_out
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PredictionError, self._parts
+
+
 def stress_of(virial: Array, atoms: ase.Atoms) -> Array:
-    """Return the stress (6,) in eV/angstrom^3, as ASE has it, of a virial (3, 3) in eV."""
+    """Return the stress (..., 6) in eV/angstrom^3, as ASE has it, of virials (..., 3, 3) in eV."""
     return np.asarray(full_3x3_to_voigt_6_stress(-virial / atoms.get_volume()))
 
 

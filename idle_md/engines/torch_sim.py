@@ -15,6 +15,7 @@ from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.failures import NEAR, ONE_PLACE, UNKNOWN, ZERO_LENGTH, too_close
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virials, sum_by_system
@@ -45,7 +46,8 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
     ------
     ValueError
         If the model is an explicit difference. On calculation, if it does not know an element;
-        names elements and atoms.
+        names elements and atoms; or, on the CPU, if the energy of a system is not a number; names
+        the system and atoms that are in one place.
     """
 
     def __init__(
@@ -61,11 +63,23 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         self.model = model
         self._device, self._dtype = model.device, model.dtype
         self._compute_forces = self._compute_stress = True
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin without systems, which no two models share."""
         self._systems: tuple[Any, ...] = (None, None, None)
         self._lists: Lists | None = None
         self._step: Callable[..., tuple[Tensor, ...]] = self._tensors
-        if model.can_be_replayed:
-            self._step = Replayed(self._tensors, model.device)
+        if self.model.can_be_replayed:
+            self._step = Replayed(self._tensors, self.model.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_systems", "_lists", "_step")
+        return {name: each for name, each in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._begin()
 
     def forward(self, state: Any, **_: Any) -> dict[str, Tensor]:
         """Return energies, forces and stresses of all systems of a state.
@@ -78,19 +92,26 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         Returns
         -------
         results
-            ``energy`` (S,) in eV, ``forces`` (N, 3) in eV/angstrom and ``stress`` (S, 3, 3) in
-            eV/angstrom^3, which is no number where the cell has no volume.
+            ``energy`` (S,) in eV, in float64 whatever the precision: that of a large system has no
+            digits left for differences in float32. ``forces`` (N, 3) in eV/angstrom and ``stress``
+            (S, 3, 3) in eV/angstrom^3, which is no number where the cell has no volume.
         """
         if isinstance(state, dict):
             state = SimState(**state, masses=torch.ones_like(state["atomic_numbers"]))
         positions, cells = state.positions, state.row_vector_cell
         lists = self._lists_for(state)
-        found = self._step(
-            *(state.atomic_numbers, state.system_idx, cells, lists.kind),
-            *lists.inputs(positions, cells),
-        )
-        names = ("energy", "forces", "stress")
-        return {name: each.to(self.dtype) for name, each in zip(names, found, strict=True)}
+        try:
+            energy, forces, stress = self._step(
+                *(state.atomic_numbers, state.system_idx, cells, lists.kind),
+                *lists.inputs(positions, cells),
+            )
+        except RuntimeError as error:
+            if ZERO_LENGTH not in str(error):
+                raise
+            raise ValueError(_too_close(state, NEAR)) from None
+        if energy.device.type == "cpu" and not torch.isfinite(energy).all():
+            raise ValueError(_too_close(state, NEAR) or UNKNOWN)
+        return {"energy": energy, "forces": forces.to(self.dtype), "stress": stress.to(self.dtype)}
 
     @torch.no_grad()
     def _tensors(
@@ -121,8 +142,21 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
             lists = lists_for(self.model, kind)
             lists.begin(state.positions, state.row_vector_cell)
             self._lists = lists
+        if not is_same and self.device.type == "cpu":
+            reason = _too_close(state, ONE_PLACE)
+            if reason:
+                raise ValueError(reason)
         self._systems = now
         return self._lists
+
+
+def _too_close(state: Any, limit: float) -> str:
+    """Return which system of a state has atoms that are closer than a limit, and which they are."""
+    for index, atoms in enumerate(state.to_atoms()):
+        reason = too_close(atoms, limit)
+        if reason:
+            return f"system {index} ({atoms.symbols}): {reason}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -141,7 +175,7 @@ class TorchSimEngine:
     def why_not(self, model: DeployedModel | None = None) -> str | None:
         """Return why the numbers of a model are not its own in torch-sim."""
         if model is not None and model.dtype != torch.float64:
-            return f"torch-sim rounds positions and energies to the model's {model.dtype}"
+            return f"torch-sim rounds positions and forces to the model's {model.dtype}"
         return None
 
     def evaluator(self, path: str | Path) -> Evaluate:

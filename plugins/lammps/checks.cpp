@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "checks.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
 #include "atom.h"
+#include "comm.h"
 #include "force.h"
 #include "group.h"
+#include "neigh_list.h"
 #include "neighbor.h"
 
 namespace idle_md {
 namespace {
+
+// `comm_modify group` is kept where styles do not see it.
+struct CommGroup : LAMMPS_NS::Comm {
+  static int of(LAMMPS_NS::Comm& comm) { return comm.*&CommGroup::bordergroup; }
+};
 
 // LAMMPS leaves bonded pairs out of lists where both weights are zero, and marks them where they are
 // others than one: the model knows no weights.
@@ -49,6 +60,41 @@ std::string exclusions(const ModelAtoms& model, const LAMMPS_NS::Neighbor& neigh
   return "";
 }
 
+std::string angstrom(double length) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g A", length);
+  return text;
+}
+
+// The list itself, whatever styles and commands have made of it.
+std::string skipped_pairs(const ModelAtoms& model, const Neighborhood& around) {
+  const LAMMPS_NS::NeighList& list = around.list;
+  const double wanted = around.cutoff + around.neighbor.skin;
+  for (int i = 1; i <= model.atom.ntypes; ++i)
+    for (int j = i; j <= model.atom.ntypes; ++j) {
+      if (model.species[i] < 0 || model.species[j] < 0) continue;
+      const bool skipped = list.ijskip && (list.iskip[i] || list.iskip[j] || list.ijskip[i][j] || list.ijskip[j][i]);
+      if (skipped || std::sqrt(around.neighbor.cutneighsq[i][j]) < wanted * (1.0 - 1e-9))
+        return "pairs of types " + std::to_string(i) + " and " + std::to_string(j) +
+               " are taken from the model by another pair_coeff, and it needs all pairs of its atoms: use "
+               "hybrid/overlay, where other styles add to it, without `none` for these types; or name NULL in its "
+               "pair_coeff for types that it shall not describe";
+    }
+  return "";
+}
+
+std::string ghosts(const ModelAtoms& model, const Neighborhood& around) {
+  const int group = CommGroup::of(around.comm);
+  if (group && !(model.every & around.group.bitmask[group]))
+    return std::string("comm_modify group ") + around.group.names[group] +
+           " leaves atoms of the model without ghosts of the others: write `comm_modify group all`";
+  if (around.comm.mode != LAMMPS_NS::Comm::SINGLE) return "";  // as far as neighbours of each type
+  const double reach = std::max(around.comm.cutghostuser, around.neighbor.cutneighmax);
+  if (reach >= around.ghosts * (1.0 - 1e-9)) return "";
+  return "ghosts reach " + angstrom(reach) + ", the model and the skin need " + angstrom(around.ghosts) +
+         ": write `comm_modify cutoff " + std::to_string(around.ghosts) + "`";
+}
+
 }  // namespace
 
 ModelAtoms::ModelAtoms(const LAMMPS_NS::Atom& atoms, const std::vector<int64_t>& by_type, MPI_Comm world)
@@ -64,10 +110,21 @@ ModelAtoms::ModelAtoms(const LAMMPS_NS::Atom& atoms, const std::vector<int64_t>&
   every = ~bits[1];
 }
 
-std::string find_lost_neighbors(const ModelAtoms& model, const LAMMPS_NS::Force& force,
-                                const LAMMPS_NS::Neighbor& neighbor, const LAMMPS_NS::Group& group) {
-  const std::string bonds = special_bonds(model, force);
-  return bonds.empty() ? exclusions(model, neighbor, group) : bonds;
+std::string find_lost_neighbors(const ModelAtoms& model, const Neighborhood& around) {
+  for (const std::string& lost : {special_bonds(model, around.force), exclusions(model, around.neighbor, around.group),
+                                  skipped_pairs(model, around), ghosts(model, around)})
+    if (!lost.empty()) return lost;
+  return "";
+}
+
+int hidden_groups(const LAMMPS_NS::Neighbor& neighbor) {
+  constexpr int all = 1;  // bit of the group of all atoms
+  int bits = 0;
+  for (int n = 0; n < neighbor.nex_group; ++n) {
+    if (neighbor.ex1_bit[n] == all) bits |= neighbor.ex2_bit[n];
+    if (neighbor.ex2_bit[n] == all) bits |= neighbor.ex1_bit[n];
+  }
+  return bits;
 }
 
 }  // namespace idle_md

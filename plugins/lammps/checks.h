@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Settings of LAMMPS that would silently take neighbours from a model.
+// Whether all neighbours reach a model: settings of LAMMPS can silently take some from it.
 #pragma once
 
 #include <mpi.h>
@@ -10,8 +10,10 @@
 
 namespace LAMMPS_NS {
 class Atom;
+class Comm;
 class Force;
 class Group;
+class NeighList;
 class Neighbor;
 }  // namespace LAMMPS_NS
 
@@ -27,8 +29,21 @@ struct ModelAtoms {
   int some, every;  // bits of the groups that some, or all of them are in, over all ranks
 };
 
-// What takes neighbours from atoms of the model on this rank, and what to do; empty if nothing.
-std::string find_lost_neighbors(const ModelAtoms& model, const LAMMPS_NS::Force& force,
-                                const LAMMPS_NS::Neighbor& neighbor, const LAMMPS_NS::Group& group);
+// Where a model's neighbours come from.
+struct Neighborhood {
+  LAMMPS_NS::Comm& comm;
+  const LAMMPS_NS::Force& force;
+  const LAMMPS_NS::Group& group;
+  const LAMMPS_NS::Neighbor& neighbor;
+  const LAMMPS_NS::NeighList& list;
+  double cutoff, ghosts;  // in angstrom: how far edges, and ghosts, have to reach
+};
+
+// What takes neighbours from atoms of the model on this rank, and what to do; empty if nothing. After
+// all of LAMMPS has been set up: fixes and other pair styles have their say until then.
+std::string find_lost_neighbors(const ModelAtoms& model, const Neighborhood& around);
+
+// Bits of the groups that have no pair with any atom, as atoms have for which a fix tries to be without them.
+int hidden_groups(const LAMMPS_NS::Neighbor& neighbor);
 
 }  // namespace idle_md

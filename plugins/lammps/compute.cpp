@@ -16,6 +16,7 @@ using namespace LAMMPS_NS;
 
 void PairIdle::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
+  if (!checked_) check();
   if (model_->single())
     step<float>();
   else
@@ -33,19 +34,40 @@ void PairIdle::stop(const std::string& why) {
   error->one(FLERR, why);
 }
 
+// As in idle_md.deploy.failures; kernels fail in their own ways, or not at all.
+template <class T>
+std::string PairIdle::atoms_in_one_place() const {
+  constexpr double one_place = 1e-3;  // angstrom
+  const T* vectors = edges_.vectors<T>();
+  for (int64_t centre = 0, e = 0; centre < edges_.centres(); ++centre)
+    for (; e < edges_.end(centre); ++e) {
+      const T *r = vectors + 3 * e, square = r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
+      if (square <= T(one_place * one_place))
+        return fmt::format("atoms {} and {} are in one place: move one of them, or remove it",
+                           atom->tag[edges_.atom(centre)], atom->tag[edges_.neighbor(e)]);
+    }
+  return "";
+}
+
 template <class T>
 void PairIdle::step() {
   find_edges<T>();
   if (edges_.owned() == 0) return;
+  if (neighbor->ago == 0) {
+    const std::string reason = atoms_in_one_place<T>();
+    if (!reason.empty()) stop(fmt::format("the model cannot be evaluated at step {}: {}", update->ntimestep, reason));
+  }
   const double start = platform::walltime();
   try {
     model_->evaluate(edges_.nodes(), edges_.species(), edges_.count(), edges_.index(), edges_.vectors<T>(),
                      edges_.owned());
   } catch (const std::exception& failed) {
-    stop(fmt::format("the model cannot be evaluated at step {}: {}", update->ntimestep, idle_md::summary(failed)));
+    const std::string reason = atoms_in_one_place<T>();
+    stop(fmt::format("the model cannot be evaluated at step {}: {}", update->ntimestep,
+                     reason.empty() ? idle_md::summary(failed) : reason));
   }
   pvector[0] += platform::walltime() - start;
-  add_energies(model_->energies());
+  add_energies<T>(model_->energies());
   add_forces(static_cast<const T*>(model_->gradients()));
 }
 
@@ -57,6 +79,8 @@ void PairIdle::find_edges() {
   atoms.x = atoms.all ? atom->x[0] : nullptr;
   atoms.type = atom->type;
   atoms.species = species_.data();
+  atoms.mask = atom->mask;
+  atoms.hidden = hidden_;
   if (mode_ != Mode::local) {
     if (neighbor->ago == 0 || neighbor->lastcall != images_step_ || images_.count() != atoms.all)
       images_.find(atom->tag, atoms.owned, atoms.all);
@@ -66,6 +90,7 @@ void PairIdle::find_edges() {
   edges_.find<T>(atoms, *list, model_->metadata().cutoff, mode_ == Mode::ghost ? model_->metadata().interactions : 1);
 }
 
+template <class T>
 void PairIdle::add_energies(const double* energies) {
   double total = 0.0;
   for (int64_t node = 0; node < edges_.owned(); ++node) {
@@ -73,9 +98,12 @@ void PairIdle::add_energies(const double* energies) {
     total += energy;
     if (eflag_atom) eatom[edges_.atom(node)] += energy;
   }
-  if (!std::isfinite(total))
+  if (!std::isfinite(total)) {
+    const std::string reason = atoms_in_one_place<T>();
+    if (!reason.empty()) stop(fmt::format("the model cannot be evaluated at step {}: {}", update->ntimestep, reason));
     stop(fmt::format("the energy of the model is not a number at step {}: atoms are too close or have flown apart, "
                      "start from a relaxed structure or use a shorter timestep", update->ntimestep));
+  }
   if (eflag_global) eng_vdwl += total;
 }
 

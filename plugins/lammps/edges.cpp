@@ -29,7 +29,7 @@ void Edges::number_owned(const Atoms& atoms, const LAMMPS_NS::NeighList& list) {
   for (int n = 0; n < list.inum; ++n) {
     const int i = list.ilist[n];
     const int64_t species = atoms.species[atoms.type[i]];
-    if (species >= 0) add_node(i, species);
+    if (species >= 0 && !(atoms.mask[i] & atoms.hidden)) add_node(i, species);
   }
   owned_ = nodes();
   if (!atoms.image_of) return;

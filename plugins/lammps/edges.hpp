@@ -19,6 +19,8 @@ struct Atoms {
   const int* type = nullptr;         // (all,)
   const int64_t* species = nullptr;  // atomic number by type, negative if the model lacks it
   const int* image_of = nullptr;     // (all,), the owned atom that an atom is or is an image of, or -1
+  const int* mask = nullptr;         // (all,), bits of the groups that an atom is in
+  int hidden = 0;                    // bits of the groups whose atoms have no part in anything
 };
 
 // Nodes are the owned atoms of the model, then the ghosts whose features the owned atoms' energies

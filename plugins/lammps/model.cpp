@@ -147,6 +147,19 @@ std::string Model::description() const {
   return "the portable graph (" + own_->reason + ")" + dtype + where;
 }
 
+void Model::leave_out_lone_atoms() {
+  const std::vector<int64_t> known(metadata_.elements.begin(), metadata_.elements.end());
+  const std::vector<int64_t> no_index;
+  const std::vector<double> no_vectors;
+  evaluate(known.size(), known.data(), 0, no_index.data(), no_vectors.data(), known.size());
+  const double* lone = energies();
+  Tensor constants = own_->module.attr("constants").toTensor().to(at::kCPU).clone();
+  const Tensor of_members = constants.reshape({constants.size(0), -1});
+  for (size_t k = 0; k < known.size(); ++k) of_members[known[k]].sub_(lone[k]);
+  own_->module.setattr("constants", constants.to(own_->device));
+  if (!own_->kernels.empty()) own_->constants = of_members.contiguous();
+}
+
 bool Model::single() const { return own_->dtype == at::kFloat; }
 
 void Model::evaluate(int64_t atoms, const int64_t* species, int64_t edges, const int64_t* index, const void* vectors,

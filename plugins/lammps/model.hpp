@@ -26,6 +26,9 @@ class Model {
   // What runs it, for a line in the log.
   std::string description() const;
 
+  // Makes energies those relative to lone atoms, which have none from then on.
+  void leave_out_lone_atoms();
+
   // Whether the model runs in float32, or in float64.
   bool single() const;
 

@@ -15,6 +15,7 @@
 #include "memory.h"
 #include "modify.h"
 #include "neighbor.h"
+#include "platform.h"
 #include "update.h"
 #include "utils.h"
 
@@ -47,6 +48,7 @@ void PairIdle::settings(int narg, char** arg) {
   kernels_ = Kernels::automatic;
   precision_ = Precision::of_file;
   device_ = "cpu";
+  relative_ = false;
   const auto one_of = [&](const char* keyword, const char* value, std::initializer_list<const char*> known) {
     int place = 0;
     for (const char* each : known) {
@@ -58,7 +60,8 @@ void PairIdle::settings(int narg, char** arg) {
   };
   for (int n = 0; n < narg; ++n) {
     const std::string word = arg[n];
-    if (word == "threads" || word == "kernels" || word == "precision" || word == "device") {
+    if (word == "threads" || word == "kernels" || word == "precision" || word == "device" ||
+        word == "relative") {
       if (++n == narg) utils::missing_cmd_args(FLERR, "pair_style idle " + word, error);
       if (word == "kernels")
         kernels_ = Kernels(one_of("kernels", arg[n], {"auto", "native", "portable"}));
@@ -66,6 +69,8 @@ void PairIdle::settings(int narg, char** arg) {
         precision_ = Precision(1 + one_of("precision", arg[n], {"single", "double"}));
       else if (word == "device")
         device_ = arg[n];
+      else if (word == "relative")
+        relative_ = one_of("relative", arg[n], {"no", "yes"});
       else if (const int threads = utils::inumeric(FLERR, arg[n], false, lmp); threads > 0)
         idle_md::set_threads(threads);
       else
@@ -122,6 +127,7 @@ void PairIdle::load(const std::string& path) {
   std::string problem;
   try {
     model_ = std::make_unique<idle_md::Model>(path, content, kernels_, precision_, device_);
+    if (relative_) model_->leave_out_lone_atoms();
   } catch (const std::exception& failed) {
     problem = failed.what();
   }
@@ -134,15 +140,22 @@ void PairIdle::load(const std::string& path) {
                   metadata.interactions == 1 ? "" : "s"));
   if (metadata.members > 1) log(fmt::format("idle: mean of a committee of {}", metadata.members));
   log("idle: runs on " + model_->description());
+  if (relative_) log("idle: energies are relative to lone atoms");
 }
 
 // One rank reads for all of them.
 std::string PairIdle::read_file(const std::string& path) {
   std::string content, problem;
   if (comm->me == 0) {
-    std::ifstream file(path, std::ios::binary);
-    content.assign(std::istreambuf_iterator<char>(file), {});
-    if (!file.good() && content.empty()) problem = "no model at " + path + ": `idle-md export` writes one";
+    try {
+      std::ifstream file(path, std::ios::binary);
+      content.assign(std::istreambuf_iterator<char>(file), {});
+      if (!file.good() && content.empty()) problem = "no model at " + path + ": `idle-md export` writes one";
+    } catch (const std::exception& failed) {
+      problem = path + (platform::path_is_directory(path)
+                            ? " is a folder: name the file of a model in it, as `idle-md export` writes one"
+                            : std::string(" cannot be read: ") + failed.what());
+    }
   }
   agree(problem);
   bigint size = content.size();
@@ -178,8 +191,6 @@ void PairIdle::init_style() {
   energy_unit_ = units == "metal" ? 1.0 : utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
   if (!atom->tag_enable) error->all(FLERR, "pair_style idle needs atoms with IDs: leave `atom_modify id no` out");
   choose_mode();
-  const idle_md::ModelAtoms described(*atom, species_, world);
-  agree(idle_md::find_lost_neighbors(described, *force, *neighbor, *group));
   if (!warned_ && comm->me == 0 && !modify->get_compute_by_style("heat/flux").empty())
     error->warning(FLERR, "compute heat/flux with pair_style idle: the per-atom virial is one partition of many, half "
                    "of every edge to either atom, which does not give the heat flux of this model");
@@ -191,6 +202,16 @@ void PairIdle::init_style() {
     neighbor->add_request(this, NeighConst::REQ_FULL);
   }
   images_step_ = -1;
+  checked_ = false;
+}
+
+// Before the first step: what takes neighbours may be set up after this style is.
+void PairIdle::check() {
+  const idle_md::Metadata& metadata = model_->metadata();
+  const idle_md::Neighborhood around{*comm, *force, *group, *neighbor, *list, metadata.cutoff, ghost_reach()};
+  agree(idle_md::find_lost_neighbors(idle_md::ModelAtoms(*atom, species_, world), around));
+  hidden_ = idle_md::hidden_groups(*neighbor);
+  checked_ = true;
 }
 
 void PairIdle::choose_mode() {
@@ -213,10 +234,15 @@ void PairIdle::choose_mode() {
     log(fmt::format("idle: mode {} on {} MPI rank{}", name, comm->nprocs, comm->nprocs > 1 ? "s" : ""));
 }
 
+double PairIdle::ghost_reach() const {
+  const idle_md::Metadata& metadata = model_->metadata();
+  return (mode_ == Mode::ghost ? metadata.interactions : 1) * metadata.cutoff + neighbor->skin;
+}
+
 void PairIdle::raise_ghost_cutoff() {
   if (comm->mode != Comm::SINGLE)
     error->all(FLERR, "pair_style idle ghost needs the same ghost cutoff for all atoms: set `comm_modify mode single`");
-  const double wanted = model_->metadata().interactions * model_->metadata().cutoff + neighbor->skin;
+  const double wanted = ghost_reach();
   if (comm->cutghostuser >= wanted) return;
   log(fmt::format("idle: ghosts reach {:g} A: {} interactions of {:g} A and the skin", wanted,
                   model_->metadata().interactions, model_->metadata().cutoff));

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from idle_md.deploy import describe, export_checkpoint, extract, load, save
+from idle_md.deploy import describe, export_checkpoint, extract, load, read_metadata, save
 from idle_md.deploy.metadata import Metadata
 from idle_md.fidelity import LevelOfTheory
 from idle_md.nn import save_checkpoint
@@ -248,3 +248,12 @@ def test_checkpoint_is_exported_with_what_is_known_of_it(make_potential, tmp_pat
     ).evaluate(NUMBERS, WATER)
     with pytest.raises(ValueError, match="unknown fidelity 'hihg': this model has low, high"):
         export_checkpoint(tmp_path / "best.ckpt", "hihg", tmp_path / "no.pt")
+
+
+def test_a_folder_is_no_model_and_its_models_are_named(model_file, tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"is a folder: `idle-md export` writes a file"):
+        load(tmp_path)
+    path = model_file()
+    for read in (load, read_metadata):
+        with pytest.raises(FileNotFoundError, match=rf"is a folder: name a file in it \({path}\)"):
+            read(path.parent)

@@ -1,11 +1,13 @@
 from dataclasses import replace
 
 import ase.build
+import ase.db
 import numpy as np
 import pytest
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError, all_properties
 from ase.calculators.fd import calculate_numerical_forces
 from ase.calculators.lj import LennardJones
+from ase.calculators.singlepoint import SinglePointCalculator
 
 import idle_md
 from idle_md import deploy
@@ -141,3 +143,66 @@ def _alone(model: deploy.DeployedModel) -> deploy.DeployedModel:
 def test_package_has_no_other_lazy_names() -> None:
     with pytest.raises(AttributeError, match="Calcualtor"):
         idle_md.Calcualtor  # noqa: B018
+
+
+@pytest.mark.parametrize("kernels", ["native", "portable"])
+@pytest.mark.parametrize("structure", [skewed, small])
+def test_stresses_of_atoms_add_up(structure, kernels, model_file, committee_file) -> None:
+    for path in (model_file(), committee_file()):
+        atoms = structure()
+        atoms.calc = idle_md.Calculator(path, kernels=kernels)
+        stresses = atoms.get_stresses()
+        assert stresses.shape == (len(atoms), 6)
+        np.testing.assert_allclose(stresses.sum(0), atoms.get_stress(), rtol=0, atol=1e-12)
+
+
+def test_stresses_of_atoms_are_those_of_lammps(model_file, tmp_path) -> None:
+    from idle_md.engines.lammps.input import read_dump
+    from idle_md.engines.lammps.process import why_not
+    from idle_md.engines.lammps.single_point import BAR, evaluate_lammps
+
+    if why_not() is not None:
+        pytest.skip(str(why_not()))
+    atoms = small()
+    atoms.calc = idle_md.Calculator(model_file())
+    columns = " ".join(f"c_s[{k}]" for k in (1, 2, 3, 6, 5, 4))
+    dump = f'dump s all custom 1 "{tmp_path / "s"}" id {columns}'
+    before = [
+        "compute s all stress/atom NULL virial",
+        dump,
+        "dump_modify s sort id format float %.17g",
+    ]
+    evaluate_lammps(model_file(), atoms, before=before)
+    wanted = read_dump(tmp_path / "s")[:, 1:] * BAR / atoms.get_volume()
+    np.testing.assert_allclose(atoms.get_stresses(), wanted, rtol=0, atol=1e-9)
+
+
+def test_what_keeps_a_slab_from_stress_is_told_and_helps(model_file) -> None:
+    atoms = slab()
+    atoms.calc = idle_md.Calculator(model_file())
+    energy = atoms.get_potential_energy()
+    for asked in (atoms.get_stress, atoms.get_stresses):
+        with pytest.raises(
+            PropertyNotImplementedError, match="a vacuum longer than the cutoff of 4"
+        ):
+            asked()
+    atoms.center(vacuum=4.1, axis=int(np.flatnonzero(~atoms.pbc)[0]))
+    atoms.pbc = True
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-9)
+    assert np.isfinite(atoms.get_stress()).all()
+
+
+def test_results_keep_the_rules_of_ase(model_file, committee_file, tmp_path) -> None:
+    for path in (model_file(), committee_file()):
+        atoms = skewed()
+        atoms.calc = idle_md.Calculator(path)
+        energy = atoms.get_potential_energy()
+        atoms.get_stresses()
+        assert set(atoms.calc.results) <= set(all_properties)
+        assert set(atoms.calc.implemented_properties) <= set(all_properties)
+        assert atoms.calc.export_properties()["energy"] == energy
+        kept = atoms.copy()
+        kept.calc = SinglePointCalculator(kept, **atoms.calc.results)
+        np.testing.assert_array_equal(kept.get_stresses(), atoms.get_stresses())
+        ase.db.connect(tmp_path / f"{path.stem}.db").write(atoms)
+        assert ase.db.connect(tmp_path / f"{path.stem}.db").get(1).energy == energy

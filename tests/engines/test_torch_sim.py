@@ -105,3 +105,21 @@ def test_unknown_element_is_named(model) -> None:
     state = torch_sim.io.atoms_to_state([ase.build.bulk("Si")], model.device, model.dtype)
     with pytest.raises(ValueError, match="the model does not know Si"):
         model(state)
+
+
+def test_energies_are_double_along_single_precision_dynamics(model_file) -> None:
+    from idle_md.engines.torch_sim import TorchSimModel
+
+    model = TorchSimModel(model_file(), dtype=torch.float32)
+    final = torch_sim.integrate(
+        system=[small(), small()],
+        model=model,
+        integrator=getattr(torch_sim, "Integrator", torch_sim).nve,
+        n_steps=5,
+        temperature=50.0,
+        timestep=0.0002,
+    )
+    assert final.positions.dtype == final.forces.dtype == torch.float32
+    assert final.energy.dtype == torch.float64
+    found = idle_md.predict(model.model, final.to_atoms())
+    np.testing.assert_allclose(final.energy, [each.energy for each in found], rtol=0, atol=1e-4)

@@ -110,6 +110,7 @@ def set_up(
     precision: Precision | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    relative: bool = False,
 ) -> list[str]:
     """Return the commands that read a structure and attach a model to it.
 
@@ -129,6 +130,7 @@ def set_up(
     style += [f"precision {precision}"] if precision else []
     style += [f"threads {threads}"] if threads else []
     style += [f"device {device}"] if find_device(device).type != "cpu" else []
+    style += ["relative yes"] if relative else []
     return [
         "units metal",
         "atom_style atomic",

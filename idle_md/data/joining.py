@@ -7,9 +7,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from idle_md.data.identity import geometry_ids, turning
 from idle_md.data.manifest import Manifest
-from idle_md.data.splits import geometry_ids
 from idle_md.data.store import Labels, Store
+
+ENERGY_GAP, FORCE_GAP = 0.02, 0.1
+"""What labels of copies may differ by, in eV and eV/angstrom: rounding, not another state."""
 
 
 def from_atoms(images: Sequence[Atoms], group: Sequence[str], role: str = "") -> Store:
@@ -73,12 +76,14 @@ def join(stores: Sequence[Store]) -> Store:
 def merge_copies(store: Store) -> Store:
     """Keep one of every geometry, the first, with the role and the labels of all its copies.
 
-    Where several copies have the same label, the first counts.
+    Copies are geometries whose atoms are apart by at most 2e-4 angstrom after they were turned,
+    moved, mirrored or renumbered; forces are turned with them. Where several copies have the same
+    label, the first counts.
 
     Raises
     ------
     ValueError
-        Copies of a geometry have different roles.
+        Copies of a geometry have different roles, or different labels of one level.
     """
     ids = geometry_ids(store)
     first = np.unique(ids, return_index=True)[1][ids]
@@ -99,11 +104,20 @@ def _complete(store: Store, index: int, copy: int) -> None:
             f"and the role {store.role[copy]}; remove one of the two"
         )
     mine, its = (slice(*store.offsets[each : each + 2]) for each in (index, copy))
-    for labels in store.labels.values():
+    to_mine = turning(store, index, copy)
+    for name, labels in store.labels.items():
+        energy, forces = labels.energy[copy], to_mine(labels.forces[its])
         if np.isnan(labels.energy[index]):
-            labels.energy[index] = labels.energy[copy]
+            labels.energy[index] = energy
         if np.isnan(labels.forces[mine]).all():
-            labels.forces[mine] = labels.forces[its]
+            labels.forces[mine] = forces
+        gaps = abs(labels.energy[index] - energy), np.abs(labels.forces[mine] - forces).max()
+        if gaps[0] > ENERGY_GAP or gaps[1] > FORCE_GAP:
+            raise ValueError(
+                f"geometries {index} and {copy} are copies ({store.group[index]}), but their "
+                f"{name} energies differ by {gaps[0]:.4g} eV and their forces by up to "
+                f"{gaps[1]:.4g} eV/angstrom; give the wrong one's level another name, or remove it"
+            )
 
 
 def _labels(stores: Sequence[Store], name: str) -> Labels:

@@ -158,6 +158,10 @@ def _overview(summary: "Summary") -> "Table":
     table.add_row("geometries", f"{summary.n_geometries:,} ({summary.n_periodic:,} periodic)")
     table.add_row("molecules", f"{summary.n_groups:,}")
     table.add_row("elements", " ".join(summary.elements))
+    charges = summary.n_geometries_by_charge
+    table.add_row(
+        "charges", ", ".join(f"{q:+d} ({n:,})" if q else f"0 ({n:,})" for q, n in charges.items())
+    )
     table.add_row(
         "atoms per geometry", f"{smallest} to {largest}, mean {summary.mean_atoms_per_geometry:.1f}"
     )

@@ -11,6 +11,8 @@ from ase.symbols import Symbols
 from numpy.typing import NDArray
 
 from idle_md.data.frames import Frame, read_frames
+from idle_md.data.manifest import Manifest
+from idle_md.data.states import CHARGE, check_closed_shells, plain, total_charge
 from idle_md.data.store import Labels, Store
 from idle_md.data.xyzline import quoted
 from idle_md.elements import symbols
@@ -27,8 +29,9 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
 
     The labels of level ``f`` are the key ``f_energy`` of the comment line (eV) and the columns
     ``f_forces`` (eV/angstrom); a frame without them has no such label. ``molecule`` names the
-    group (the chemical formula where no frame has one), ``role`` the split, ``charge`` the total
-    charge. All other keys of the comment line are kept in ``info``, other columns are not.
+    group (the chemical formula where no frame has one), ``role`` the split, ``charge`` (also
+    ``total_charge`` and the like) the total charge. A frame that declares an open shell is refused.
+    All other keys of the comment line are kept in ``info``, other columns are not.
 
     Parameters
     ----------
@@ -50,7 +53,9 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         raise ValueError(f"{path}: no frames; is it an extended XYZ file?")
     found = _label_keys(frames)
     wanted = _wanted(path, frames, found, fidelities)
-    offsets = np.concatenate([[0], np.cumsum([len(frame.numbers) for frame in frames])])
+    n_atoms = [len(frame.numbers) for frame in frames]
+    check_closed_shells([f.place for f in frames], [f.pairs for f in frames], n_atoms)
+    offsets = np.concatenate([[0], np.cumsum(n_atoms)])
     return Store(
         numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
         positions=np.concatenate([frame.reals["pos"] for frame in frames]),
@@ -62,6 +67,7 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         role=np.array([frame.pairs.get("role", "") for frame in frames]),
         labels={name: _labels(frames, name) for name in wanted},
         info=_info(frames, _OWN_KEYS | found.keys()),
+        manifest=Manifest(description=_description(frames)),
     )
 
 
@@ -111,14 +117,16 @@ def _pbc(frame: Frame) -> list[bool]:
 
 
 def _charge(frame: Frame) -> int:
-    text = frame.pairs.get("charge", "0")
     try:
-        charge = float(text)
-    except ValueError:
-        charge = np.nan
-    if not charge.is_integer():
-        raise ValueError(f"{frame.place}: charge is {text!r}; give the total charge, an integer")
-    return int(charge)
+        return total_charge(frame.pairs)
+    except ValueError as error:
+        raise ValueError(f"{frame.place}: {error}") from None
+
+
+def _description(frames: list[Frame]) -> str:
+    """Which keys gave the charges, where it is not the usual one."""
+    keys = {key for frame in frames for key in frame.pairs if plain(key) in CHARGE}
+    return f"charges are those of {', '.join(sorted(keys))}" if keys - {"charge"} else ""
 
 
 def _groups(frames: list[Frame]) -> NDArray[np.str_]:
@@ -178,6 +186,7 @@ def _forces(frame: Frame, key: str) -> NDArray[np.float32]:
 
 def _info(frames: list[Frame], taken: set[str]) -> dict[str, NDArray[Any]]:
     keys = dict.fromkeys(key for frame in frames for key in frame.pairs if key not in taken)
+    keys = {key: None for key in keys if plain(key) not in CHARGE}
     return {key: _column([frame.pairs.get(key, "") for frame in frames]) for key in keys}
 
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,9 +46,9 @@ class Superposition:
     order: Indices
     rotation: Array
 
-    def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Vectors (n, 3) of the one in the frame of the other."""
-        return (vectors[self.order] @ self.rotation).astype(np.float32)
+    def __call__(self, vectors: NDArray[np.floating[Any]]) -> NDArray[Any]:
+        """Vectors (n, 3) of the one in the frame of the other, as precise as they are."""
+        return (vectors[self.order] @ self.rotation).astype(vectors.dtype)
 
 
 def geometry_ids(store: Store) -> Indices:

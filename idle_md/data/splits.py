@@ -24,9 +24,10 @@ def split(
     """Split the geometries of a store so that every split has its share of every level's labels.
 
     Geometries whose role is ``validation``, ``test`` or ``ood`` go there; the rest is split. Copies
-    of one geometry stay together; those of a test geometry do, however they are turned or rounded. What is drawn is stratified by which labels it has: of the
-    geometries (or groups) with an energy, or with forces, of a level about the asked fraction is
-    drawn, and at least one where there are two or more.
+    of one geometry stay together, those of a test geometry however they are turned or rounded. What
+    is drawn is stratified by which labels it has: of the geometries (or groups) with an energy, or
+    with forces, of a level about the asked fraction is drawn, and at least one where there are two
+    or more.
 
     Parameters
     ----------

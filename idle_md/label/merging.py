@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idle_md.data import Labels, Manifest, Store
+from idle_md.data.identity import geometry_ids, turning
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label.journal import Record, locked, read_journals
 
@@ -95,8 +96,7 @@ def merged(
     status = store.info.get(f"{name}_status", np.full(store.n_geometries, "")).tolist()
     program = store.info.get(f"{name}_program", np.full(store.n_geometries, "")).tolist()
     cpu_seconds = store.info.get(f"{name}_cpu_seconds", np.full(store.n_geometries, np.nan)).copy()
-    for index in range(store.n_geometries):
-        record = records.get(identity(store, index))
+    for index, record in enumerate(_shared(store, records)):
         if record is None or np.isfinite(energy[index]):
             continue
         cpu_seconds[index] = record.cpu_seconds
@@ -120,6 +120,25 @@ def merged(
         },
         manifest=_manifest(store, name, theory, cpu_seconds[np.isfinite(energy)]),
     )
+
+
+def _shared(store: Store, records: dict[str, Record]) -> list[Record | None]:
+    """The record of every geometry, its own or that of a copy with the forces turned, (G,)."""
+    own = [records.get(identity(store, index)) for index in range(store.n_geometries)]
+    ids, known = geometry_ids(store), dict[int, int]()
+    for index, record in enumerate(own):
+        if record is not None and record.energy is not None:
+            known.setdefault(int(ids[index]), index)
+    for index, record in enumerate(own):
+        copied = known.get(int(ids[index]))
+        if record is None and copied is not None:
+            other = own[copied]
+            assert other is not None
+            forces = other.forces
+            if forces is not None:
+                forces = turning(store, index, copied)(forces)
+            own[index] = replace(other, forces=forces)
+    return own
 
 
 def _manifest(

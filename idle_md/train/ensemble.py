@@ -10,7 +10,7 @@ from idle_md.nn import levels, load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.config import TrainConfig
-from idle_md.train.errors import Errors, errors_of_predictor, held_out_errors, without_energies
+from idle_md.train.errors import Errors, errors_of_predictor, held_out_errors, what_is_known
 from idle_md.train.prediction import committee_predictor
 from idle_md.train.report import versions
 from idle_md.train.run import as_begun, opened_folder, train, train_unless_finished
@@ -74,8 +74,7 @@ def _write_metrics(config: TrainConfig, folder: RunFolder, members: Sequence[Run
         potentials = [each[fidelity][0] for each in known]
         cutoff, dtype = potentials[0].backbone.cutoff, potentials[0].dtype
         predictor = committee_predictor(potentials, fidelity)
-        if not potentials[0].has_energies(fidelity):
-            store = without_energies(store, fidelity)
+        store = what_is_known(store, potentials[0], fidelity)
         return errors_of_predictor(predictor, store, fidelity, cutoff, dtype)[0]
 
     store = load_store(config)

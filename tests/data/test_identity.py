@@ -1,4 +1,4 @@
-"""Copies are found however they are turned, moved, mirrored, renumbered or rounded; nothing else."""
+"""Copies are found however they are turned, mirrored, renumbered or rounded; nothing else is."""
 
 from dataclasses import replace
 

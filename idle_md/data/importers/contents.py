@@ -221,6 +221,7 @@ def labelled(
                 "is no label"
             )
     try:
-        return replace(store, labels=labels, manifest=Manifest(levels=dict(levels or {})))
+        manifest = Manifest(levels=dict(levels or {}), description=store.manifest.description)
+        return replace(store, labels=labels, manifest=manifest)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -49,7 +49,8 @@ def converted(path: Path, contents: Contents, given: Units) -> Store:
 
 def _merged(store: Store, base: Store | None, description: str) -> Store:
     if base is None:
-        manifest = store.manifest.model_copy(update={"description": description})
+        notes = [description, *filter(None, [store.manifest.description])]
+        manifest = store.manifest.model_copy(update={"description": "; ".join(notes)})
         return replace(store, manifest=manifest)
     levels = base.manifest.levels | store.manifest.levels
     return replace(

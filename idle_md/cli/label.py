@@ -25,7 +25,7 @@ class Selection(str, Enum):
 
 
 def label(
-    store: Annotated[Path, typer.Argument(help="Store (.h5) to label.")],
+    store: Annotated[Path, typer.Argument(help="Store (.h5), or XYZ: then the .h5 beside it.")],
     level: Annotated[
         str, typer.Option(help="gfn1, gfn2, gfnff, pm6, pm7, or METHOD/BASIS such as wb97x/6-31g*.")
     ],
@@ -70,9 +70,11 @@ def label(
 
     from idle_md.label.isolated import label_isolated_atoms
     from idle_md.label.labelling import label as run
+    from idle_md.label.merging import store_of
     from idle_md.terminal import make_console
 
     console = make_console()
+    store = store_of(store)
     columns = (
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),

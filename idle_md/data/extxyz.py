@@ -14,7 +14,7 @@ from idle_md.data.frames import Frame, read_frames
 from idle_md.data.manifest import Manifest
 from idle_md.data.states import CHARGE, check_closed_shells, plain, total_charge
 from idle_md.data.store import Labels, Store
-from idle_md.data.xyzline import quoted
+from idle_md.data.xyzline import quoted, real
 from idle_md.elements import symbols
 from idle_md.files import replacing
 
@@ -45,7 +45,8 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
     FileNotFoundError
         There is no such file.
     ValueError
-        A requested level, or any level, has no label in the whole file; or a frame is wrong. The
+        A requested level, or any level, has no label in a file of more than geometries, labels are
+        said to be in another unit than eV and eV/angstrom, or a frame is wrong. The
         message names file, frame and remedy.
     """
     frames = list(read_frames(path))
@@ -53,6 +54,8 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         raise ValueError(f"{path}: no frames; is it an extended XYZ file?")
     found = _label_keys(frames)
     wanted = _wanted(path, frames, found, fidelities)
+    if wanted:
+        _check_units(path, frames)
     n_atoms = [len(frame.numbers) for frame in frames]
     check_closed_shells([f.place for f in frames], [f.pairs for f in frames], n_atoms)
     offsets = np.concatenate([[0], np.cumsum(n_atoms)])
@@ -90,7 +93,9 @@ def _wanted(
         return levels if fidelities is None else list(fidelities)
     name = missing[0] if missing else "<fidelity>"
     keys = dict.fromkeys(key for frame in frames for key in (*frame.pairs, *frame.reals))
-    others = [key for key in keys if key not in _OWN_KEYS | {"pos"}]
+    others = [key for key in keys if key not in _OWN_KEYS | {"pos", "comment"}]
+    if fidelities is None and not others:
+        return []  # plain geometries
     raise ValueError(
         f"{path}: missing label key: no frame has {name}{_ENERGY} or {name}{_FORCES}; the keys "
         f"found are {', '.join(others) or 'none'}; name each label <fidelity>{_ENERGY} (in the "
@@ -98,9 +103,39 @@ def _wanted(
     )
 
 
+def stated_unit(path: str | Path, frames: list[Frame], of: Sequence[str]) -> str | None:
+    """The unit that frames state for something, such as ``energy-unit=hartree``; None if none do.
+
+    Raises
+    ------
+    ValueError
+        Two frames state two.
+    """
+    names = {f"{what}{ending}" for what in of for ending in ("unit", "units")}
+    found = {v: f.place for f in frames for k, v in f.pairs.items() if plain(k) in names}
+    if len(found) > 1:
+        one, two, *_ = found.items()
+        raise ValueError(f"{two[1]}: {two[0]} where {one[1]} states {one[0]}; split {path} by unit")
+    return next(iter(found), None)
+
+
+def _check_units(path: str | Path, frames: list[Frame]) -> None:
+    for what, usual in (
+        (("energy", "energies"), {"ev"}),
+        (("force", "forces"), {"ev/a", "ev/ang", "ev/angstrom", "ev/å"}),
+        (("length", "position", "positions", "distance"), {"a", "ang", "angstrom", "å"}),
+    ):
+        unit = stated_unit(path, frames, what)
+        if unit is not None and unit.casefold() not in usual:
+            raise ValueError(
+                f"{path}: states {unit} as its unit of {what[0]}; labels named <fidelity>_energy "
+                "are in eV and eV/angstrom: `idle-md data import` converts others"
+            )
+
+
 def _cell(frame: Frame) -> NDArray[np.float64]:
     try:
-        vectors = [float(number) for number in frame.pairs.get("Lattice", "0 " * 9).split()]
+        vectors = [real(number) for number in frame.pairs.get("Lattice", "0 " * 9).split()]
         return np.array(vectors).reshape(3, 3)
     except ValueError:
         raise ValueError(f"{frame.place}: Lattice must be nine numbers in angstrom") from None
@@ -153,7 +188,7 @@ def _energy(frame: Frame, key: str) -> float:
     if text is None:
         return np.nan
     try:
-        energy = float(text)
+        energy = real(text)
     except ValueError:
         energy = np.nan
     if not np.isfinite(energy):

@@ -5,9 +5,10 @@ change where positions hardly change bring candidates together; those are then s
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,27 @@ def near_copies(store: Store, first: ArrayLike, second: ArrayLike) -> Indices:
             match = (c for c in candidates if c != one and superposed(store, one, c, NEAR))
             pairs += [(one, int(each)) for each in list(match)[:1]]
     return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def near_between(store: Store, sizes: Sequence[int]) -> Indices:
+    """Pairs of near-copies, which are no copies, in different parts of a store, shape (K, 2).
+
+    Parameters
+    ----------
+    store
+        Parts one after the other.
+    sizes
+        Number of geometries of each part.
+    """
+    ends = np.cumsum(sizes).tolist()
+    pairs = [
+        near_copies(store, np.arange(first, last), np.arange(first))
+        for first, last in pairwise(ends)
+    ]
+    every = np.concatenate([np.empty((0, 2), np.int64), *pairs])
+    new = [superposed(store, int(one), int(other)) is None for one, other in every]
+    pairs_left: Indices = every[np.array(new, dtype=bool)]
+    return pairs_left
 
 
 def superposed(store: Store, one: int, other: int, tolerance: float = SAME) -> Superposition | None:

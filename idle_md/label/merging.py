@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from idle_md.data import Labels, Manifest, Store
+from idle_md.data import Labels, Manifest, Store, load
 from idle_md.data.identity import geometry_ids, turning
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label.journal import Record, locked, read_journals
@@ -53,6 +53,33 @@ def journal_folder(path: Path, fidelity: str) -> Path:
 def store_lock(path: Path) -> Path:
     """Return the file that is locked while a store is replaced."""
     return path.with_name(f".{path.name}.lock")
+
+
+def store_of(path: Path) -> Path:
+    """The store (``.h5``) that holds the geometries of a file, made beside it where there is none.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file cannot be read, or the store beside it holds other geometries.
+    """
+    if path.name.endswith((".h5", ".hdf5")):
+        return path
+    store = load(path)
+    made = path.with_name(re.sub(r"\.(ext)?xyz(\.gz)?$", "", path.name) + ".h5")
+    if not made.exists():
+        store.write(made)
+        return made
+    known = Store.read(made)
+    keys = [[each.key(g) for g in range(each.n_geometries)] for each in (known, store)]
+    if keys[0] != keys[1]:
+        raise ValueError(
+            f"{made}: holds other geometries than {path}: label it itself, or give {path.name} "
+            "another name"
+        )
+    return made
 
 
 def identity(store: Store, index: int) -> str:

@@ -32,7 +32,7 @@ def converted(path: Path, contents: Contents, given: Units) -> Store:
     read = replace(read, positions=factor * read.positions, cell=factor * read.cell)
     pairs = {name: checks.pairs(read, name) for name in read.labels}
     energy = _energy_unit(path, contents, given, pairs, factor)
-    forces = given.forces or f"{energy}/{length}"
+    forces = given.forces or _stated_forces(contents) or f"{energy}/{length}"
     sign = -1 if given.gradients else 1
     if not given.trusted:
         for name, each in pairs.items():
@@ -44,7 +44,29 @@ def converted(path: Path, contents: Contents, given: Units) -> Store:
         for name, each in read.labels.items()
     }
     store = replace(read, labels=labels)
-    return _merged(store, contents.base, f"Imported from {path.name}: {energy}, {length}, {forces}")
+    notes = [f"Imported from {path.name}: {energy}, {length}, {forces}", *contents.notes]
+    if not given.trusted:
+        notes += [_unchecked(name) for name in pairs if _is_unchecked(read, name, pairs[name])]
+    return _merged(store, contents.base, "; ".join(notes))
+
+
+def _stated_forces(contents: Contents) -> str | None:
+    if contents.force_unit is None:
+        return None
+    energy, _, length = contents.force_unit.rpartition("/")
+    units = known(energy, ENERGY, "--force-unit"), known(length, LENGTH, "--force-unit")
+    return "/".join(units)
+
+
+def _is_unchecked(store: Store, name: str, pairs: Pairs | None) -> bool:
+    return pairs is None and bool((store.has_energy(name) & store.has_forces(name)).any())
+
+
+def _unchecked(name: str) -> str:
+    return (
+        f"not checked: sign and unit of the {name} forces (that takes ten pairs of close "
+        "geometries of a molecule); calculate some of them yourself"
+    )
 
 
 def _merged(store: Store, base: Store | None, description: str) -> Store:
@@ -63,19 +85,27 @@ def _merged(store: Store, base: Store | None, description: str) -> Store:
 def _length_unit(path: Path, contents: Contents, given: Units) -> str:
     option, stated = "--length-unit", given.length or contents.length_unit
     unit = known(stated, LENGTH, option) if stated else None
-    ratio = checks.contact(contents.store)
-    fitting = [name for name, factor in LENGTH.items() if _BOND[0] <= factor * ratio < _BOND[1]]
+    ratio, least = checks.contacts(contents.store)
+    fitting = _like_bonds(ratio)
+    if unit and unit in _like_bonds(least):
+        return unit
     if unit and (given.trusted or not fitting or unit in fitting):
         return unit
     figures = f"the shortest distances are {ratio:.3g} times those of covalent bonds in angstrom"
     if unit:
         raise ValueError(
-            f"{path}: the lengths look like {fitting[0]}, not {unit}: {figures}; give {option} "
-            f"{fitting[0]}, or {option} {unit} with --trust-units"
+            f"{path}: the lengths look like {fitting[0]}, not {unit}, or no molecule is whole: "
+            f"{figures}; see what the source of the file says, and give {option} {fitting[0]}, or "
+            f"{option} {unit} with --trust-units"
         )
     if not fitting:
         raise ValueError(f"{path}: the unit of the lengths is not clear: {figures}; give {option}")
     return fitting[0]
+
+
+def _like_bonds(ratio: float) -> list[str]:
+    """Units in which shortest distances are as long as covalent bonds."""
+    return [name for name, factor in LENGTH.items() if _BOND[0] <= factor * ratio < _BOND[1]]
 
 
 def _energy_unit(
@@ -105,7 +135,8 @@ def _energy_unit(
         return likely[0]
     raise ValueError(
         f"{path}: the unit of the energies is not clear ({figures}): the numbers suggest "
-        f"{' and '.join(likely) or 'none'} of {', '.join(ENERGY)}; give {option}"
+        f"{' and '.join(likely) or 'none'} of {', '.join(ENERGY)}; "
+        + "; ".join([*contents.notes, f"give {option}"])
     )
 
 

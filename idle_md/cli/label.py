@@ -66,8 +66,7 @@ def label(
     ] = False,
 ) -> None:
     """Label geometries at a level of theory; go on where an interrupted run stopped."""
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from idle_md.cli.progress import LongTask
     from idle_md.label.isolated import label_isolated_atoms
     from idle_md.label.labelling import label as run
     from idle_md.label.merging import store_of
@@ -75,14 +74,7 @@ def label(
 
     console = make_console()
     store = store_of(store)
-    columns = (
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]} failed"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(level, total=None, failed=0)
+    with LongTask(level, console) as shown:
         report = run(
             store,
             level,
@@ -96,15 +88,13 @@ def label(
             jobs=jobs,
             scheduler=scheduler,
             retry_failed=retry_failed,
-            progress=lambda labelled, failed, total: bar.update(
-                task, completed=labelled + failed, total=total, failed=failed
-            ),
+            progress=shown.update,
         )
     _print(report, store, console)
     if isolated_atoms:
         energies = label_isolated_atoms(store, level, report.fidelity)
-        shown = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in energies.items())
-        console.print(f"isolated atoms, eV: {shown}", highlight=False)
+        told = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in energies.items())
+        console.print(f"isolated atoms, eV: {told}", highlight=False)
 
 
 def _selection(

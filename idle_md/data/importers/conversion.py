@@ -9,12 +9,14 @@ import numpy as np
 from idle_md.data.importers import checks
 from idle_md.data.importers.checks import Energies, Pairs
 from idle_md.data.importers.contents import Contents
+from idle_md.data.importers.gfn2 import beside_gfn2
 from idle_md.data.importers.units import ENERGY, LENGTH, Units, force_factor, known
 from idle_md.data.store import Labels, Store
 
 _BOND = 0.65, 0.65 / LENGTH["bohr"]  # over covalent lengths: fits angstrom or bohr, never both
 _STIFFNESS = 6.0, 100.0  # eV/angstrom^2
 _SLACK = 3.0
+_ALIKE, _FACTOR = 0.9, 1.7  # correlation and slope of forces beside GFN2-xTB's
 _CLOSE = 1.37  # the square root of angstrom over bohr
 
 
@@ -46,7 +48,8 @@ def converted(path: Path, contents: Contents, given: Units) -> Store:
     store = replace(read, labels=labels)
     notes = [f"Imported from {path.name}: {energy}, {length}, {forces}", *contents.notes]
     if not given.trusted:
-        notes += [_unchecked(name) for name in pairs if _is_unchecked(read, name, pairs[name])]
+        unsure = [name for name in pairs if _is_unchecked(read, name, pairs[name])]
+        notes += [_beside_gfn2(path, store, name, forces, sign) for name in unsure]
     return _merged(store, contents.base, "; ".join(notes))
 
 
@@ -59,14 +62,39 @@ def _stated_forces(contents: Contents) -> str | None:
 
 
 def _is_unchecked(store: Store, name: str, pairs: Pairs | None) -> bool:
-    return pairs is None and bool((store.has_energy(name) & store.has_forces(name)).any())
+    return pairs is None and bool(store.has_forces(name).any())
 
 
-def _unchecked(name: str) -> str:
-    return (
-        f"not checked: sign and unit of the {name} forces (that takes ten pairs of close "
-        "geometries of a molecule); calculate some of them yourself"
-    )
+def _beside_gfn2(path: Path, store: Store, name: str, forces: str, sign: int) -> str:
+    """Compare forces that nothing else can check with GFN2-xTB, and say how that went.
+
+    Raises
+    ------
+    ValueError
+        They are alike but for a factor.
+    """
+    found = beside_gfn2(store, name)
+    if found is None or abs(found[1]) < _ALIKE:
+        why = "tblite is not installed" if found is None else "GFN2-xTB's are not alike"
+        return (
+            f"not checked: sign and unit of the {name} forces (there are no ten pairs of close "
+            f"geometries of a molecule, and {why}); calculate some of them yourself"
+        )
+    slope, correlation = found
+    remedies = []
+    if slope < 0:
+        remedies.append("leave out --gradients" if sign < 0 else "give --gradients")
+    if not 1 / _FACTOR < abs(slope) < _FACTOR:
+        likely = _force_units_near(force_factor(forces) / abs(slope))
+        remedies.append(f"give --force-unit {' or '.join(likely) or 'ENERGY/LENGTH'}")
+    if remedies:
+        raise ValueError(
+            f"{path}: the {name} forces in {forces} are {slope:.3g} times those of GFN2-xTB "
+            f"(correlation {correlation:.2f}); {' and '.join(remedies)}, or take them with "
+            "--trust-units"
+        )
+    figures = f"{slope:.2f} times, correlation {correlation:.2f}"
+    return f"{name} forces are like those of GFN2-xTB ({figures})"
 
 
 def _merged(store: Store, base: Store | None, description: str) -> Store:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import os
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -809,10 +810,48 @@ def test_a_key_names_the_level_of_every_frame(methanol, tmp_path, keys) -> None:
         import_data(path, level_key="level")
 
 
-def test_forces_that_cannot_be_checked_are_said_to_be_so(whole, tmp_path) -> None:
-    single = whole.select([int(np.flatnonzero(whole.group == name)[0]) for name in MOLECULES])
+@pytest.fixture(scope="module")
+def single(whole) -> Store:
+    """One geometry of each molecule, the most displaced one."""
+    lengths = np.linalg.norm(whole.labels["pbe"].forces, axis=1)
+    pull = np.add.reduceat(lengths, whole.offsets[:-1])
+    groups = [np.flatnonzero(whole.group == name) for name in MOLECULES]
+    return whole.select([int(mine[pull[mine].argmax()]) for mine in groups])
+
+
+def test_forces_of_single_geometries_are_compared_with_gfn2(single, tmp_path) -> None:
+    pytest.importorskip("tblite")
+    path = spelt(single, tmp_path, "energy={energy}")
+    assert "pbe forces are like those of GFN2-xTB" in (
+        import_data(path, fidelity="pbe").manifest.description
+    )
+    with pytest.raises(
+        ValueError, match=r"-\d\.\d+ times those of GFN2-xTB .*leave out --gradients"
+    ):
+        import_data(path, fidelity="pbe", gradients=True)
+    turned = replace(
+        single, labels={"pbe": Labels(single.labels["pbe"].energy, -single.labels["pbe"].forces)}
+    )
+    with pytest.raises(ValueError, match=r"times those of GFN2-xTB .*; give --gradients, or"):
+        import_data(spelt(turned, tmp_path, "energy={energy}"), fidelity="pbe")
+    atomic = single.labels["pbe"].forces / HARTREE * BOHR
+    other = replace(single, labels={"pbe": Labels(single.labels["pbe"].energy, atomic)})
+    path = spelt(other, tmp_path, "energy={energy}")
+    with pytest.raises(ValueError, match="give --force-unit hartree/bohr, or"):
+        import_data(path, fidelity="pbe")
+    store = import_data(path, fidelity="pbe", force_unit="hartree/bohr")
+    np.testing.assert_allclose(
+        store.labels["pbe"].forces, single.labels["pbe"].forces, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_forces_that_cannot_be_checked_are_said_to_be_so(
+    single, whole, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tblite.interface", None)
     said = import_data(spelt(single, tmp_path, "energy={energy}"), fidelity="pbe").manifest
     assert "not checked: sign and unit of the pbe forces" in said.description
+    assert "tblite is not installed" in said.description
     whole_said = import_data(spelt(whole, tmp_path, "energy={energy}"), fidelity="pbe").manifest
     assert "not checked" not in whole_said.description
 

@@ -66,10 +66,10 @@ def label(
     ] = False,
 ) -> None:
     """Label geometries at a level of theory; go on where an interrupted run stopped."""
-    from idle_md.cli.progress import LongTask
     from idle_md.label.isolated import label_isolated_atoms
     from idle_md.label.labelling import label as run
     from idle_md.label.merging import store_of
+    from idle_md.label.progress import LongTask
     from idle_md.terminal import make_console
 
     console = make_console()

@@ -48,7 +48,7 @@ def sample(
     scheduler: Scheduler = None,
 ) -> None:
     """Make geometries of molecules: dynamics, normal modes, torsions, stretches, clusters."""
-    from idle_md.cli.progress import LongTask
+    from idle_md.label.progress import LongTask
     from idle_md.label.sampling import SampleConfig, from_file, from_smiles
     from idle_md.label.sampling import sample as run
     from idle_md.terminal import make_console

@@ -2,7 +2,7 @@
 
 from io import StringIO
 
-from idle_md.cli.progress import LongTask
+from idle_md.label.progress import LongTask
 from idle_md.terminal import make_console
 
 

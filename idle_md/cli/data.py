@@ -62,8 +62,10 @@ def join(
     """Put data sets one after the other into one; copies of a geometry become one."""
     from idle_md.data import join as join_stores
     from idle_md.data import load, merge_copies, save
+    from idle_md.data.identity import NEAR, near_between
 
-    joined = join_stores([load(source) for source in sources])
+    stores = [load(source) for source in sources]
+    joined = join_stores(stores)
     merged = merge_copies(joined)
     save(merged, out)
     n_copies = joined.n_geometries - merged.n_geometries
@@ -71,6 +73,14 @@ def join(
         f"{out}: {merged.n_geometries} geometries of {len(sources)} data sets"
         + (f"; {n_copies} copies were merged" if n_copies else "")
     )
+    near = near_between(joined, [store.n_geometries for store in stores])
+    if len(near):
+        one, other = near[0].tolist()
+        typer.echo(
+            f"note: {len(near)} geometries are within {NEAR:g} angstrom of one of another set and "
+            f"were kept, such as {one} of {joined.group[one]} beside {other} (counted before "
+            "merging): where they are the same, give both files more decimals"
+        )
 
 
 @app.command("import")
@@ -91,6 +101,10 @@ def import_(
     ] = None,
     geometries: Annotated[
         Path | None, typer.Option(help="Store or XYZ file that a CSV table is added to.")
+    ] = None,
+    level_key: Annotated[
+        str | None,
+        typer.Option(help="Key of extended XYZ that names the level of each frame, such as head."),
     ] = None,
     energy_unit: Annotated[
         str | None, typer.Option(help="eV, hartree, kcal/mol, kJ/mol or meV.")
@@ -116,6 +130,7 @@ def import_(
         energy=_mapping(energy, "--energy"),
         forces=_mapping(forces, "--forces"),
         geometries=geometries,
+        level_key=level_key,
         energy_unit=energy_unit,
         length_unit=length_unit,
         force_unit=force_unit,
@@ -158,6 +173,10 @@ def _overview(summary: "Summary") -> "Table":
     table.add_row("geometries", f"{summary.n_geometries:,} ({summary.n_periodic:,} periodic)")
     table.add_row("molecules", f"{summary.n_groups:,}")
     table.add_row("elements", " ".join(summary.elements))
+    charges = summary.n_geometries_by_charge
+    table.add_row(
+        "charges", ", ".join(f"{q:+d} ({n:,})" if q else f"0 ({n:,})" for q, n in charges.items())
+    )
     table.add_row(
         "atoms per geometry", f"{smallest} to {largest}, mean {summary.mean_atoms_per_geometry:.1f}"
     )

@@ -25,7 +25,7 @@ class Selection(str, Enum):
 
 
 def label(
-    store: Annotated[Path, typer.Argument(help="Store (.h5) to label.")],
+    store: Annotated[Path, typer.Argument(help="Store (.h5), or XYZ: then the .h5 beside it.")],
     level: Annotated[
         str, typer.Option(help="gfn1, gfn2, gfnff, pm6, pm7, or METHOD/BASIS such as wb97x/6-31g*.")
     ],
@@ -66,21 +66,15 @@ def label(
     ] = False,
 ) -> None:
     """Label geometries at a level of theory; go on where an interrupted run stopped."""
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from idle_md.label.isolated import label_isolated_atoms
     from idle_md.label.labelling import label as run
+    from idle_md.label.merging import store_of
+    from idle_md.label.progress import LongTask
     from idle_md.terminal import make_console
 
     console = make_console()
-    columns = (
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]} failed"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(level, total=None, failed=0)
+    store = store_of(store)
+    with LongTask(level, console) as shown:
         report = run(
             store,
             level,
@@ -94,15 +88,13 @@ def label(
             jobs=jobs,
             scheduler=scheduler,
             retry_failed=retry_failed,
-            progress=lambda labelled, failed, total: bar.update(
-                task, completed=labelled + failed, total=total, failed=failed
-            ),
+            progress=shown.update,
         )
     _print(report, store, console)
     if isolated_atoms:
         energies = label_isolated_atoms(store, level, report.fidelity)
-        shown = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in energies.items())
-        console.print(f"isolated atoms, eV: {shown}", highlight=False)
+        told = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in energies.items())
+        console.print(f"isolated atoms, eV: {told}", highlight=False)
 
 
 def _selection(

@@ -48,8 +48,7 @@ def sample(
     scheduler: Scheduler = None,
 ) -> None:
     """Make geometries of molecules: dynamics, normal modes, torsions, stretches, clusters."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-
+    from idle_md.label.progress import LongTask
     from idle_md.label.sampling import SampleConfig, from_file, from_smiles
     from idle_md.label.sampling import sample as run
     from idle_md.terminal import make_console
@@ -74,16 +73,14 @@ def sample(
         test=test,
         seed=seed,
     )
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("molecules", total=len(molecules))
+    with LongTask("molecules", console) as shown:
         store, failures = run(
             molecules,
             config,
             out,
             jobs=jobs,
             scheduler=scheduler,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: shown.update(done, 0, total),
         )
     for name, problem in failures.items():
         console.print(f"not sampled: {name}: {problem}", style="yellow", highlight=False)

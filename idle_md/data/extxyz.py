@@ -11,8 +11,10 @@ from ase.symbols import Symbols
 from numpy.typing import NDArray
 
 from idle_md.data.frames import Frame, read_frames
+from idle_md.data.manifest import Manifest
+from idle_md.data.states import CHARGE, check_closed_shells, plain, total_charge
 from idle_md.data.store import Labels, Store
-from idle_md.data.xyzline import quoted
+from idle_md.data.xyzline import quoted, real
 from idle_md.elements import symbols
 from idle_md.files import replacing
 
@@ -27,8 +29,9 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
 
     The labels of level ``f`` are the key ``f_energy`` of the comment line (eV) and the columns
     ``f_forces`` (eV/angstrom); a frame without them has no such label. ``molecule`` names the
-    group (the chemical formula where no frame has one), ``role`` the split, ``charge`` the total
-    charge. All other keys of the comment line are kept in ``info``, other columns are not.
+    group (the chemical formula where no frame has one), ``role`` the split, ``charge`` (also
+    ``total_charge`` and the like) the total charge. A frame that declares an open shell is refused.
+    All other keys of the comment line are kept in ``info``, other columns are not.
 
     Parameters
     ----------
@@ -42,7 +45,8 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
     FileNotFoundError
         There is no such file.
     ValueError
-        A requested level, or any level, has no label in the whole file; or a frame is wrong. The
+        A requested level, or any level, has no label in a file of more than geometries, labels are
+        said to be in another unit than eV and eV/angstrom, or a frame is wrong. The
         message names file, frame and remedy.
     """
     frames = list(read_frames(path))
@@ -50,7 +54,11 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         raise ValueError(f"{path}: no frames; is it an extended XYZ file?")
     found = _label_keys(frames)
     wanted = _wanted(path, frames, found, fidelities)
-    offsets = np.concatenate([[0], np.cumsum([len(frame.numbers) for frame in frames])])
+    if wanted:
+        _check_units(path, frames)
+    n_atoms = [len(frame.numbers) for frame in frames]
+    check_closed_shells([f.place for f in frames], [f.pairs for f in frames], n_atoms)
+    offsets = np.concatenate([[0], np.cumsum(n_atoms)])
     return Store(
         numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
         positions=np.concatenate([frame.reals["pos"] for frame in frames]),
@@ -62,6 +70,7 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         role=np.array([frame.pairs.get("role", "") for frame in frames]),
         labels={name: _labels(frames, name) for name in wanted},
         info=_info(frames, _OWN_KEYS | found.keys()),
+        manifest=Manifest(description=_description(frames)),
     )
 
 
@@ -84,7 +93,9 @@ def _wanted(
         return levels if fidelities is None else list(fidelities)
     name = missing[0] if missing else "<fidelity>"
     keys = dict.fromkeys(key for frame in frames for key in (*frame.pairs, *frame.reals))
-    others = [key for key in keys if key not in _OWN_KEYS | {"pos"}]
+    others = [key for key in keys if key not in _OWN_KEYS | {"pos", "comment"}]
+    if fidelities is None and not others:
+        return []  # plain geometries
     raise ValueError(
         f"{path}: missing label key: no frame has {name}{_ENERGY} or {name}{_FORCES}; the keys "
         f"found are {', '.join(others) or 'none'}; name each label <fidelity>{_ENERGY} (in the "
@@ -92,9 +103,39 @@ def _wanted(
     )
 
 
+def stated_unit(path: str | Path, frames: list[Frame], of: Sequence[str]) -> str | None:
+    """The unit that frames state for something, such as ``energy-unit=hartree``; None if none do.
+
+    Raises
+    ------
+    ValueError
+        Two frames state two.
+    """
+    names = {f"{what}{ending}" for what in of for ending in ("unit", "units")}
+    found = {v: f.place for f in frames for k, v in f.pairs.items() if plain(k) in names}
+    if len(found) > 1:
+        one, two, *_ = found.items()
+        raise ValueError(f"{two[1]}: {two[0]} where {one[1]} states {one[0]}; split {path} by unit")
+    return next(iter(found), None)
+
+
+def _check_units(path: str | Path, frames: list[Frame]) -> None:
+    for what, usual in (
+        (("energy", "energies"), {"ev"}),
+        (("force", "forces"), {"ev/a", "ev/ang", "ev/angstrom", "ev/å"}),
+        (("length", "position", "positions", "distance"), {"a", "ang", "angstrom", "å"}),
+    ):
+        unit = stated_unit(path, frames, what)
+        if unit is not None and unit.casefold() not in usual:
+            raise ValueError(
+                f"{path}: states {unit} as its unit of {what[0]}; labels named <fidelity>_energy "
+                "are in eV and eV/angstrom: `idle-md data import` converts others"
+            )
+
+
 def _cell(frame: Frame) -> NDArray[np.float64]:
     try:
-        vectors = [float(number) for number in frame.pairs.get("Lattice", "0 " * 9).split()]
+        vectors = [real(number) for number in frame.pairs.get("Lattice", "0 " * 9).split()]
         return np.array(vectors).reshape(3, 3)
     except ValueError:
         raise ValueError(f"{frame.place}: Lattice must be nine numbers in angstrom") from None
@@ -111,14 +152,16 @@ def _pbc(frame: Frame) -> list[bool]:
 
 
 def _charge(frame: Frame) -> int:
-    text = frame.pairs.get("charge", "0")
     try:
-        charge = float(text)
-    except ValueError:
-        charge = np.nan
-    if not charge.is_integer():
-        raise ValueError(f"{frame.place}: charge is {text!r}; give the total charge, an integer")
-    return int(charge)
+        return total_charge(frame.pairs)
+    except ValueError as error:
+        raise ValueError(f"{frame.place}: {error}") from None
+
+
+def _description(frames: list[Frame]) -> str:
+    """Which keys gave the charges, where it is not the usual one."""
+    keys = {key for frame in frames for key in frame.pairs if plain(key) in CHARGE}
+    return f"charges are those of {', '.join(sorted(keys))}" if keys - {"charge"} else ""
 
 
 def _groups(frames: list[Frame]) -> NDArray[np.str_]:
@@ -145,7 +188,7 @@ def _energy(frame: Frame, key: str) -> float:
     if text is None:
         return np.nan
     try:
-        energy = float(text)
+        energy = real(text)
     except ValueError:
         energy = np.nan
     if not np.isfinite(energy):
@@ -178,6 +221,7 @@ def _forces(frame: Frame, key: str) -> NDArray[np.float32]:
 
 def _info(frames: list[Frame], taken: set[str]) -> dict[str, NDArray[Any]]:
     keys = dict.fromkeys(key for frame in frames for key in frame.pairs if key not in taken)
+    keys = {key: None for key in keys if plain(key) not in CHARGE}
     return {key: _column([frame.pairs.get(key, "") for frame in frames]) for key in keys}
 
 

@@ -1,5 +1,6 @@
 """Frames of an extended XYZ file, checked one by one."""
 
+import codecs
 import gzip
 import io
 import zlib
@@ -12,8 +13,20 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from idle_md.data.xyzline import Columns, parse_columns, parse_pairs
+from idle_md.data.xyzline import Columns, parse_columns, parse_comment, real
 from idle_md.elements import atomic_numbers
+
+_LATIN_1 = "idle_md.latin_1"
+"""Bytes that are no UTF-8 are letters of Latin 1."""
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(_LATIN_1, _as_latin_1)
 
 
 @dataclass
@@ -61,8 +74,8 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
 
 def _opened(path: str | Path) -> TextIO:
     if str(path).endswith(".gz"):
-        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8")
-    return open(path, encoding="utf-8")
+        return io.TextIOWrapper(gzip.open(path, "rb"), "utf-8-sig", _LATIN_1)
+    return open(path, encoding="utf-8-sig", errors=_LATIN_1)
 
 
 def _frames(path: str | Path, file: TextIO) -> Iterator[Frame]:
@@ -75,7 +88,7 @@ def _frames(path: str | Path, file: TextIO) -> Iterator[Frame]:
         comment = file.readline()
         place = f"{path}, frame {frame} (line {line})"
         try:
-            pairs = parse_pairs(comment)
+            pairs = parse_comment(comment)
             if "molecule" in pairs:
                 place = f"{path}, frame {frame} (molecule {pairs['molecule']}, line {line})"
             rows = list(islice(file, _count(head)))
@@ -116,7 +129,7 @@ def _reals(tokens: list[list[str]], columns: Columns) -> dict[str, NDArray[np.fl
         if kind == "R":
             mine = slice(columns.start[name], columns.start[name] + width)
             try:
-                reals[name] = np.array([[float(token) for token in row[mine]] for row in tokens])
+                reals[name] = np.array([[real(token) for token in row[mine]] for row in tokens])
             except ValueError as error:
                 raise ValueError(f"column {name}: {error}") from error
     broken = np.flatnonzero(~np.isfinite(reals["pos"]).all(axis=1))

@@ -7,9 +7,13 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from idle_md.data.identity import geometry_ids, nuclear_ids, turning
 from idle_md.data.manifest import Manifest
-from idle_md.data.splits import geometry_ids
+from idle_md.data.states import CHARGE, plain, total_charge
 from idle_md.data.store import Labels, Store
+
+ENERGY_GAP, FORCE_GAP = 0.02, 0.1
+"""What labels of copies may differ by, in eV and eV/angstrom: rounding, not another state."""
 
 
 def from_atoms(images: Sequence[Atoms], group: Sequence[str], role: str = "") -> Store:
@@ -18,20 +22,20 @@ def from_atoms(images: Sequence[Atoms], group: Sequence[str], role: str = "") ->
     Parameters
     ----------
     images
-        Geometries; ``info["charge"]`` is the total charge.
+        Geometries; ``info["charge"]``, or a like name, is the total charge.
     group
         Name of the molecule of each.
     role
         Of all of them.
     """
-    keys = dict.fromkeys(key for atoms in images for key in atoms.info if key != "charge")
+    keys = dict.fromkeys(key for a in images for key in a.info if plain(key) not in CHARGE)
     return Store(
         numbers=np.concatenate([atoms.numbers for atoms in images]).astype(np.int64),
         positions=np.concatenate([atoms.positions for atoms in images]),
         offsets=np.concatenate([[0], np.cumsum([len(atoms) for atoms in images])]),
         cell=np.array([np.asarray(atoms.cell) for atoms in images]),
         pbc=np.array([atoms.pbc for atoms in images]),
-        charge=np.array([atoms.info.get("charge", 0) for atoms in images], dtype=np.int64),
+        charge=np.array([total_charge(atoms.info) for atoms in images], dtype=np.int64),
         group=np.array(group),
         role=np.full(len(images), role),
         labels={},
@@ -73,12 +77,14 @@ def join(stores: Sequence[Store]) -> Store:
 def merge_copies(store: Store) -> Store:
     """Keep one of every geometry, the first, with the role and the labels of all its copies.
 
-    Where several copies have the same label, the first counts.
+    Copies are geometries whose atoms are apart by at most 2e-4 angstrom after they were turned,
+    moved, mirrored or renumbered; forces are turned with them. Where several copies have the same
+    label, the first counts.
 
     Raises
     ------
     ValueError
-        Copies of a geometry have different roles.
+        Copies of a geometry have different roles, or different labels of one level.
     """
     ids = geometry_ids(store)
     first = np.unique(ids, return_index=True)[1][ids]
@@ -99,11 +105,54 @@ def _complete(store: Store, index: int, copy: int) -> None:
             f"and the role {store.role[copy]}; remove one of the two"
         )
     mine, its = (slice(*store.offsets[each : each + 2]) for each in (index, copy))
-    for labels in store.labels.values():
+    to_mine = turning(store, index, copy)
+    for name, labels in store.labels.items():
+        energy, forces = labels.energy[copy], to_mine(labels.forces[its])
         if np.isnan(labels.energy[index]):
-            labels.energy[index] = labels.energy[copy]
+            labels.energy[index] = energy
         if np.isnan(labels.forces[mine]).all():
-            labels.forces[mine] = labels.forces[its]
+            labels.forces[mine] = forces
+        gaps = abs(labels.energy[index] - energy), np.abs(labels.forces[mine] - forces).max()
+        if gaps[0] > ENERGY_GAP or gaps[1] > FORCE_GAP:
+            raise ValueError(
+                f"geometries {index} and {copy} are copies ({store.group[index]}), but their "
+                f"{name} energies differ by {gaps[0]:.4g} eV and their forces by up to "
+                f"{gaps[1]:.4g} eV/angstrom; give the wrong one's level another name, or remove it"
+            )
+
+
+def check_copies(store: Store, fidelities: Sequence[str]) -> None:
+    """Check that geometries of the same nuclei have the same labels, whatever their charge.
+
+    Raises
+    ------
+    ValueError
+        Two of them have energies of one level that are apart by more than 0.02 eV.
+    """
+    ids = nuclear_ids(store)
+    for fidelity in fidelities:
+        known = np.flatnonzero(store.has_energy(fidelity))
+        energy = store.labels_of(fidelity).energy[known]
+        order = np.lexsort((energy, ids[known]))
+        start = np.flatnonzero(np.diff(ids[known][order], prepend=-1))
+        gap = np.subtract(
+            np.maximum.reduceat(energy[order], start), np.minimum.reduceat(energy[order], start)
+        )
+        if gap.max(initial=0.0) > ENERGY_GAP:
+            worst = int(gap.argmax())
+            ends = np.append(start[1:], len(order))
+            one, other = sorted(known[order[[start[worst], ends[worst] - 1]]].tolist())
+            charges = store.charge[one], store.charge[other]
+            raise ValueError(
+                f"geometries {one} and {other} ({store.group[one]}) are the same nuclei, but their "
+                f"{fidelity} energies differ by {gap[worst]:.4g} eV"
+                + (
+                    f": their charges are {charges[0]} and {charges[1]}, which a model does not "
+                    "see; train on geometries of one charge"
+                    if charges[0] != charges[1]
+                    else "; remove the wrong one, or give it another level's name"
+                )
+            )
 
 
 def _labels(stores: Sequence[Store], name: str) -> Labels:

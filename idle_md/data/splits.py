@@ -1,11 +1,13 @@
 """Splits over all fidelities at once, and balanced draws of labels."""
 
-from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from idle_md.data.identity import exact_ids, geometry_ids
 from idle_md.data.store import Store
 
 ROLES = ("train", "validation", "test", "ood")
@@ -22,9 +24,10 @@ def split(
     """Split the geometries of a store so that every split has its share of every level's labels.
 
     Geometries whose role is ``validation``, ``test`` or ``ood`` go there; the rest is split. Copies
-    of one geometry stay together. What is drawn is stratified by which labels it has: of the
-    geometries (or groups) with an energy, or with forces, of a level about the asked fraction is
-    drawn, and at least one where there are two or more.
+    of one geometry stay together, those of a test geometry however they are turned or rounded. What
+    is drawn is stratified by which labels it has: of the geometries (or groups) with an energy, or
+    with forces, of a level about the asked fraction is drawn, and at least one where there are two
+    or more.
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ def split(
     copies = geometry_ids(store)
     parts = _by_role(store, copies)
     pool = parts["train"]
-    units = {"geometry": copies, "group": store.group}[by][pool]
+    units = {"geometry": exact_ids(store), "group": store.group}[by][pool]
     names, unit = np.unique(units, return_inverse=True)
     n_validation, n_test = round(validation * len(names)), round(test * len(names))
     _check_sizes(len(names), {"validation": (validation, n_validation), "test": (test, n_test)}, by)
@@ -66,20 +69,28 @@ def split(
     tested = _apportioned(patterns, sizes, sizes - validated, test)
     rank = _rank_within(stratum, np.random.default_rng(seed).permutation(len(names)))[unit]
     first, last = validated[stratum][unit], (validated + tested)[stratum][unit]
-    parts["validation"] = np.union1d(parts["validation"], pool[rank < first])
-    parts["test"] = np.union1d(parts["test"], pool[(rank >= first) & (rank < last)])
-    parts["train"] = pool[rank >= last]
+    drawn = (rank >= first).astype(np.int64) + (rank >= last)
+    drawn = _with_copies(drawn, unit, copies[pool], sizes[stratum])
+    parts["validation"] = np.union1d(parts["validation"], pool[drawn == 0])
+    parts["test"] = np.union1d(parts["test"], pool[drawn == 1])
+    parts["train"] = pool[drawn == 2]
     return {name: part for name, part in parts.items() if name != "ood" or len(part)}
 
 
-def geometry_ids(store: Store) -> Indices:
-    """A number for every geometry, the same for copies of one, shape (G,)."""
-    ids: dict[bytes, int] = {}
-    result = np.empty(store.n_geometries, dtype=np.int64)
-    for index in range(store.n_geometries):
-        key = blake2b(store.key(index), digest_size=16).digest()
-        result[index] = ids.setdefault(key, len(ids))
-    return result
+def _with_copies(drawn: Indices, unit: Indices, copies: Indices, sizes: Indices) -> Indices:
+    """Where geometries (P,) go if copies of what is tested go together with it.
+
+    Units that share a geometry of the test split go where the one of the rarest labels was drawn,
+    or the first. ``sizes`` (U,) says how many units have the same labels.
+    """
+    n_units, n_nodes = len(sizes), len(sizes) + int(copies.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(unit)), (unit, n_units + copies)), (n_nodes, n_nodes))
+    cluster = connected_components(links, directed=False)[1][unit]
+    order = np.lexsort((np.arange(len(unit)), sizes[unit]))
+    _, first, inverse = np.unique(cluster[order], return_index=True, return_inverse=True)
+    together = drawn[order[first]][inverse.reshape(-1)][np.argsort(order)]
+    tested = np.bincount(cluster[drawn == 1], minlength=n_nodes) > 0
+    return np.where(tested[cluster], together, drawn)
 
 
 def _by_role(store: Store, copies: Indices) -> dict[str, Indices]:
@@ -92,7 +103,8 @@ def _by_role(store: Store, copies: Indices) -> dict[str, Indices]:
     if len(clash):
         raise ValueError(
             f"geometries {first[clash[0]]} and {clash[0]} are the same, but their roles are "
-            f"{roles[first[clash[0]]]} and {roles[clash[0]]}; remove one of them"
+            f"{roles[first[clash[0]]]} and {roles[clash[0]]}; remove one of them, or make them one "
+            "with `idle-md data join` where one has no role"
         )
     return {role: np.flatnonzero(roles == role) for role in ROLES}
 

@@ -51,6 +51,8 @@ class Summary(BaseModel):
     n_periodic: int
     """Number of geometries that are periodic in some direction."""
     n_geometries_by_role: dict[str, int]
+    n_geometries_by_charge: dict[int, int]
+    """Number of geometries of each total charge."""
     fidelities: dict[str, FidelitySummary]
 
 
@@ -68,8 +70,14 @@ def summarise(store: Store) -> Summary:
         mean_atoms_per_geometry=float(store.n_atoms.mean()),
         n_periodic=int(store.pbc.any(axis=1).sum()),
         n_geometries_by_role=_by_role(store, np.ones(store.n_geometries, dtype=np.bool_)),
+        n_geometries_by_charge=dict(zip(*_counted(store.charge), strict=True)),
         fidelities={name: _fidelity(store, name) for name in store.fidelities},
     )
+
+
+def _counted(values: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+    unique, counts = np.unique(values, return_counts=True)
+    return unique.tolist(), counts.tolist()
 
 
 def _fidelity(store: Store, name: str) -> FidelitySummary:

@@ -4,12 +4,44 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+_QUOTED = r"""\"(?:[^"\\]|\\.)*\""""
+_BRACKETS = r"""(?:\[[^\s",\[\]]*\][^\s",\[\]]*)+(?=\s|$)"""  # SMILES such as [NH4+]
+_ARRAY = r"""\[[^=\s]*[,\s][^=]*?\](?=\s|$)"""  # [F, F, F] or [[1, 2], [3, 4]]
+_VALUE = rf"""{_QUOTED}|'[^']*'|\{{[^}}]*\}}|{_BRACKETS}|{_ARRAY}|[^\s"'{{}}][^\s"]*"""
+_NOTHING = r"""(?=\s+[^\s=]+\s*=|\s*$)"""  # before the next key or the end
 _PAIR = re.compile(
-    r"""\s*([^\s="'{}]+)"""  # key
-    r"""(?:=("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|[^\s"'{}][^\s"]*|(?=\s|$)))?"""  # value
-    r"""(?=\s|$)"""
+    rf"""\s*({_QUOTED}|[^\s="'{{}}]+)(?:\s*=({_NOTHING}|\s*(?:{_VALUE})))?(?=\s|$)"""
 )
+_ASSIGNED = re.compile(r"""[^\s=]=[^\s=]""")
+_REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+")
 _PLAIN = re.compile(r"""[^\s"'\\{}]+""")
+
+
+def parse_comment(line: str) -> dict[str, str]:
+    """The pairs of a comment line; a comment of plain XYZ is the one value of ``comment``.
+
+    That is a line without ``Properties`` and without any ``key=value``, such as CP2K, xtb and ORCA
+    write it.
+
+    Raises
+    ------
+    ValueError
+        See :func:`parse_pairs`.
+    """
+    if "Properties" in line or _ASSIGNED.search(line):
+        return parse_pairs(line)
+    return {"comment": line.strip()} if line.strip() else {}
+
+
+def real(text: str) -> float:
+    """A number, its exponent perhaps that of Fortran (``-0.2D+04``).
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    return float(re.sub("[dD]", "e", text) if _REAL.fullmatch(text) else text)
 
 
 def parse_pairs(line: str) -> dict[str, str]:
@@ -26,10 +58,10 @@ def parse_pairs(line: str) -> dict[str, str]:
         match = _PAIR.match(text, position)
         if match is None:
             raise ValueError(f"cannot read {text[position:].strip()[:40]!r} as key=value")
-        key, value = match.group(1), match.group(2)
+        key, value = _unquoted(match.group(1)), match.group(2)
         if key in pairs:
             raise ValueError(f"the key {key!r} comes twice")
-        pairs[key] = "T" if value is None else _unquoted(value)
+        pairs[key] = "T" if value is None else _unquoted(value.strip())
         position = match.end()
     return pairs
 
@@ -37,6 +69,8 @@ def parse_pairs(line: str) -> dict[str, str]:
 def _unquoted(value: str) -> str:
     if value[:1] == '"':
         return re.sub(r"\\(.)", r"\1", value[1:-1])
+    if value[:1] == "[" and re.search(r"[,\s]", value):
+        return " ".join(re.findall(r"""[^\s,\[\]"']+""", value))
     return value[1:-1] if value[:1] in ("'", "{") else value
 
 

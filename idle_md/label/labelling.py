@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idle_md.data import Store
+from idle_md.data.identity import geometry_ids
+from idle_md.data.states import check_states
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label.calculation import Geometry, calculate_chunk, close_journal
 from idle_md.label.cluster import work_through, workers
@@ -89,6 +91,7 @@ def label(
         _check_level(Store.read(path).manifest.levels.get(fidelity), theory, fidelity)
         merge(path, folder, theory, report)
         store = Store.read(path)
+        check_states(store)
         wanted = _wanted(store, role, having, max_atoms)
         plan = _plan(store, fidelity, wanted, subset, select, seed, retry_failed)
         try:
@@ -144,12 +147,13 @@ def _plan(
         known = np.flatnonzero(wanted & done)
         n = min(max(0, subset - len(known)), len(missing))
         missing = choose(store, missing, n, select, seed, known)
-    plan = {}
+    plan: dict[int, Geometry] = {}  # one of every geometry and its copies
+    ids = geometry_ids(store)
     for index in missing.tolist():
         mine = slice(store.offsets[index], store.offsets[index + 1])
         name = identity(store, index)
         arrays = (store.numbers[mine], store.positions[mine], store.cell[index], store.pbc[index])
-        plan[name] = (name, *arrays, int(store.charge[index]))
+        plan.setdefault(int(ids[index]), (name, *arrays, int(store.charge[index])))
     return list(plan.values())
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from idle_md.data import Labels, Manifest, Store
+from idle_md.data import Labels, Manifest, Store, load
+from idle_md.data.identity import geometry_ids, turning
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label.journal import Record, locked, read_journals
 
@@ -54,6 +55,33 @@ def store_lock(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
+def store_of(path: Path) -> Path:
+    """The store (``.h5``) that holds the geometries of a file, made beside it where there is none.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file cannot be read, or the store beside it holds other geometries.
+    """
+    if path.name.endswith((".h5", ".hdf5")):
+        return path
+    store = load(path)
+    made = path.with_name(re.sub(r"\.(ext)?xyz(\.gz)?$", "", path.name) + ".h5")
+    if not made.exists():
+        store.write(made)
+        return made
+    known = Store.read(made)
+    keys = [[each.key(g) for g in range(each.n_geometries)] for each in (known, store)]
+    if keys[0] != keys[1]:
+        raise ValueError(
+            f"{made}: holds other geometries than {path}: label it itself, or give {path.name} "
+            "another name"
+        )
+    return made
+
+
 def identity(store: Store, index: int) -> str:
     """Return what a geometry is called in journals."""
     return hashlib.sha256(store.key(index)).hexdigest()[:32]
@@ -95,8 +123,7 @@ def merged(
     status = store.info.get(f"{name}_status", np.full(store.n_geometries, "")).tolist()
     program = store.info.get(f"{name}_program", np.full(store.n_geometries, "")).tolist()
     cpu_seconds = store.info.get(f"{name}_cpu_seconds", np.full(store.n_geometries, np.nan)).copy()
-    for index in range(store.n_geometries):
-        record = records.get(identity(store, index))
+    for index, record in enumerate(_shared(store, records)):
         if record is None or np.isfinite(energy[index]):
             continue
         cpu_seconds[index] = record.cpu_seconds
@@ -120,6 +147,25 @@ def merged(
         },
         manifest=_manifest(store, name, theory, cpu_seconds[np.isfinite(energy)]),
     )
+
+
+def _shared(store: Store, records: dict[str, Record]) -> list[Record | None]:
+    """The record of every geometry, its own or that of a copy with the forces turned, (G,)."""
+    own = [records.get(identity(store, index)) for index in range(store.n_geometries)]
+    ids, known = geometry_ids(store), dict[int, int]()
+    for index, record in enumerate(own):
+        if record is not None and record.energy is not None:
+            known.setdefault(int(ids[index]), index)
+    for index, record in enumerate(own):
+        copied = known.get(int(ids[index]))
+        if record is None and copied is not None:
+            other = own[copied]
+            assert other is not None
+            forces = other.forces
+            if forces is not None:
+                forces = turning(store, index, copied)(forces)
+            own[index] = replace(other, forces=forces)
+    return own
 
 
 def _manifest(

@@ -17,7 +17,7 @@ from idle_md.train.errors import (
     covered,
     errors_of_predictor,
     held_out_errors,
-    without_energies,
+    what_is_known,
 )
 from idle_md.train.prediction import committee_predictor, potential_predictor, predict_all
 from idle_md.train.report import versions
@@ -82,8 +82,7 @@ def _write_metrics(config: TrainConfig, folder: RunFolder, members: Sequence[Run
         potentials = [each[fidelity][0] for each in known]
         cutoff, dtype = potentials[0].backbone.cutoff, potentials[0].dtype
         predictor = committee_predictor(potentials, fidelity)
-        if not potentials[0].has_energies(fidelity):
-            store = without_energies(store, fidelity)
+        store = what_is_known(store, potentials[0], fidelity)
         return errors_of_predictor(predictor, store, fidelity, cutoff, dtype)[0]
 
     store = load_store(config)
@@ -108,6 +107,7 @@ def _write_metrics(config: TrainConfig, folder: RunFolder, members: Sequence[Run
 
 def _spread(potentials: Sequence[Potential], fidelity: str, store: Store) -> dict[str, Coverage]:
     """Return how the spread of the members compares with the errors of their mean."""
+    store = what_is_known(store, potentials[0], fidelity)
     tensors = GeometryTensors(store, potentials[0].backbone.cutoff, [], potentials[0].dtype)
     found = [predict_all(potential_predictor(each, fidelity), tensors) for each in potentials]
     energies, forces = (np.stack(each) for each in zip(*found, strict=True))

@@ -103,13 +103,21 @@ def errors_of_predictor(
 def errors_of_potential(potential: Potential, store: Store, fidelity: str) -> tuple[Errors, Parity]:
     """Return the errors of one head of a training model, see :func:`errors_of_predictor`.
 
-    A fidelity that was trained on forces alone has errors of forces alone.
+    A fidelity that was trained on forces alone has errors of forces alone, and none of geometries
+    with elements that it does not know.
     """
-    dtype = potential.dtype
-    if not potential.has_energies(fidelity):
-        store = without_energies(store, fidelity)
+    dtype, store = potential.dtype, what_is_known(store, potential, fidelity)
     predictor = potential_predictor(potential, fidelity)
     return errors_of_predictor(predictor, store, fidelity, potential.backbone.cutoff, dtype)
+
+
+def what_is_known(store: Store, potential: Potential, fidelity: str) -> Store:
+    """Return the geometries whose elements a fidelity knows, with the labels that it has."""
+    unknown = np.setdiff1d(store.elements, potential.elements_of(fidelity))
+    if len(unknown):
+        strange = np.add.reduceat(np.isin(store.numbers, unknown), store.offsets[:-1], dtype=int)
+        store = store.select(np.flatnonzero(strange == 0))
+    return store if potential.has_energies(fidelity) else without_energies(store, fidelity)
 
 
 def without_energies(store: Store, fidelity: str) -> Store:

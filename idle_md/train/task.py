@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from idle_md.data import GeometryTensors, Store, draw_labels, join, load, merge_copies, split
+from idle_md.data.joining import check_copies
+from idle_md.data.states import check_states
 from idle_md.train.batches import BatchStream, Indices
 from idle_md.train.config import Label, TrainConfig
 from idle_md.train.loss import Objective
@@ -47,6 +49,8 @@ def build_task(config: TrainConfig) -> Task:
     gc.collect()  # the data of the stage before: Lightning's objects refer to each other
     store = load_store(config)
     _check_labels(config, store)
+    check_states(store)
+    check_copies(store, config.fidelities)
     splits = split(store, **config.data.split.model_dump())
     allowed = allowed_labels(config, store, splits)
     tensors = GeometryTensors(store, config.backbone.cutoff, config.fidelities)
@@ -61,6 +65,15 @@ def build_task(config: TrainConfig) -> Task:
         stream=_build_stream(config, store, tensors, splits["train"]),
         label_counts=_count_labels(config, tensors, splits),
     )
+
+
+def elements_of(task: Task, column: int | None = None) -> list[int]:
+    """Return the atomic numbers in the training split's labels, of one fidelity or of any."""
+    labelled = labelled_geometries(task.tensors)
+    columns = slice(None) if column is None else [column]
+    shown: npt.NDArray[np.bool_] = np.any(labelled[:, columns], axis=1)
+    train = task.splits["train"]
+    return _elements(task.store, train[shown[train]])
 
 
 def relabelled(task: Task, config: TrainConfig, energies: Tensor, forces: Tensor) -> Task:

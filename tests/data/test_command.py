@@ -1,8 +1,10 @@
 """`idle-md data`: what is printed is what is in the file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -90,3 +92,17 @@ def test_refused_conversion_writes_nothing(store, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"b\.json: unknown kind of file"):
         run("convert", tmp_path / "a.extxyz", tmp_path / "b.json")
     assert [path.name for path in tmp_path.iterdir()] == ["a.extxyz"]
+
+
+def test_join_names_what_is_nearly_the_same(store, tmp_path) -> None:
+    """An atom is elsewhere by 0.003 angstrom; nothing is said of copies."""
+    store = store.select(np.flatnonzero(~store.pbc.any(axis=1) & (store.n_atoms > 3)))
+    save(store, tmp_path / "a.h5")
+    other = replace(store, positions=store.positions.copy())
+    other.positions[store.offsets[:-1]] += 0.002
+    save(other, tmp_path / "b.h5")
+    output = run("join", tmp_path / "a.h5", tmp_path / "b.h5", "-o", tmp_path / "c.h5")
+    assert f"{store.n_geometries} geometries are within 0.01 angstrom of one of another" in output
+    assert load(tmp_path / "c.h5").n_geometries == 2 * store.n_geometries
+    assert "note" not in run("join", tmp_path / "a.h5", tmp_path / "a.h5", "-o", tmp_path / "d.h5")
+    assert load(tmp_path / "d.h5").n_geometries == store.n_geometries

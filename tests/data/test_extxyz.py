@@ -160,3 +160,60 @@ def test_truncated_archive_is_refused(tmp_path) -> None:
 def test_empty_file_is_refused(read) -> None:
     with pytest.raises(ValueError, match=r"set\.extxyz: no frames"):
         read("\n")
+
+
+WATER = "O 0 0 0.1\nH 0 0.75 -0.4\nH 0 -0.75 -0.4\n"
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        ("pbc=[F, F, F] note=1", {"note": 1}),
+        ("dipole=[1.0, 2.0, 2.0, 5.0]", {"dipole": "1.0 2.0 2.0 5.0"}),
+        ("t=[[1, 2], [3, 4]] u=[5 6] v=[7,8]", {"t": "1 2 3 4", "u": "5 6", "v": "7 8"}),
+        ("smiles=[NH4+] other=[O-]C[NH3+]C", {"smiles": "[NH4+]", "other": "[O-]C[NH3+]C"}),
+        ('"my note"=3 "b" = "c d"', {"my note": 3, "b": "c d"}),
+        ("name=2,2'-bipyridine author=M\xfcller", {"name": "2,2'-bipyridine", "author": "Müller"}),
+        ("flag step = 7 u= 5", {"flag": "T", "step": 7, "u": 5}),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-8-sig"])
+def test_the_grammar_of_the_specification(comment, expected, encoding, tmp_path) -> None:
+    line = f"Properties=species:S:1:pos:R:3 {comment} e_energy = -0.2079D+04"
+    path = tmp_path / "set.xyz"
+    path.write_text(f"3\n{line}\n{WATER.replace('0.1', '1.0d-1')}", encoding=encoding)
+    store = read_extxyz(path)
+    assert {key: column[0] for key, column in store.info.items()} == expected
+    assert store.labels["e"].energy[0] == -2079.0
+    assert store.positions[0, 2] == 0.1
+    assert not store.pbc.any()
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "",
+        "-2092.95866446",
+        " i =     1, time =        0.500, E =       -17.1643447508",
+        " energy: -5.069953920493 gnorm: 0.001 xtb: 6.5.1 (579679a)",
+        "Coordinates from ORCA-job mol E -76.914812955829",
+        'it\'s "water", step 3 step 4',
+    ],
+)
+def test_plain_xyz_is_geometries_and_comments(comment, read) -> None:
+    store = read(f"3\n{comment}\n{WATER}" * 2)
+    assert store.n_geometries == 2
+    assert store.fidelities == []
+    assert {key: column[0] for key, column in store.info.items()} == (
+        {"comment": comment.strip()} if comment and not comment.startswith("-2") else
+        {"comment": float(comment)} if comment else {}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "pair", ["energy-unit=hartree", "force_units=hartree/bohr", "LengthUnit=nm"]
+)
+def test_stated_units_other_than_those_of_the_format_are_refused(read, pair) -> None:
+    with pytest.raises(ValueError, match=r"states .* as its unit of .*`idle-md data import` conv"):
+        read(GOOD.replace("molecule=water", f"molecule=water {pair}"))
+    assert read(GOOD.replace("molecule=water", "molecule=water energy_unit=eV force-unit=eV/Ang"))

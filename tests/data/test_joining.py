@@ -43,7 +43,7 @@ def test_what_is_not_in_both_is_missing() -> None:
 def test_copies_become_one_with_the_labels_of_all() -> None:
     first, second = labelled("H2O", "low", -1.0), labelled("H2O", "high", -2.0)
     second.role = np.array(["test"])
-    again = labelled("H2O", "low", -9.0)
+    again = labelled("H2O", "low", -1.001)
     store = merge_copies(join([labelled("CH4", "low", -3.0), first, second, again]))
     assert store.n_atoms.tolist() == [5, 3]
     assert store.role.tolist() == ["", "test"]

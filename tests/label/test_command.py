@@ -3,11 +3,13 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from idle_md.cli.main import app, main
-from idle_md.data import Store
+from idle_md.data import Store, join, load
+from idle_md.data.identity import geometry_ids
 
 
 def idle_md(*arguments: object) -> str:
@@ -31,7 +33,10 @@ def test_sample_label_info(tmp_path, added_levels, scheduler) -> None:
     assert set(cheap["level"]["isolated_atoms_ev"]) == {"H", "O"}
     assert sum(info["fidelities"]["buggy"]["n_energies"].values()) == 0
     idle_md("data", "join", store, "chno-mini", "-o", tmp_path / "all.h5")
-    assert Store.read(tmp_path / "all.h5").has_energy("gfn2").sum() == 12 + 18546
+    joined = join([Store.read(store), load("chno-mini")])
+    n_geometries = len(np.unique(geometry_ids(joined)))
+    assert 18544 <= n_geometries <= 12 + 18544  # two of chno-mini are turned copies
+    assert Store.read(tmp_path / "all.h5").has_energy("gfn2").sum() == n_geometries
 
 
 @pytest.mark.parametrize(
@@ -51,3 +56,16 @@ def test_errors_are_one_line(arguments, message, monkeypatch, capfd) -> None:
     assert ended.value.code == 1
     [line] = capfd.readouterr().err.strip().splitlines()
     assert message in line
+
+
+def test_plain_xyz_is_labelled_in_a_store_beside_it(tmp_path) -> None:
+    water = "3\n energy: -5.07 gnorm: 0.001 xtb: 6.5.1\nO 0 0 {}\nH 0 0.76 -0.47\nH 0 -0.76 -0.47\n"
+    path = tmp_path / "geometries.xyz"
+    path.write_text(water.format(0.117) + water.format(0.1))
+    for _ in range(2):  # and goes on
+        idle_md("label", path, "--level", "gfn2", "--jobs", 1)
+        store = Store.read(tmp_path / "geometries.h5")
+        assert store.has_energy("gfn2").all()
+    path.write_text(water.format(0.2))
+    with pytest.raises(ValueError, match=r"geometries\.h5: holds other geometries than"):
+        idle_md("label", path, "--level", "gfn2", "--jobs", 1)

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from idle_md.data import Store, from_atoms
+from idle_md.data import Store, from_atoms, join
 from idle_md.label import cluster, labelling
 from idle_md.label.calculation import calculate
 from idle_md.label.journal import Journal, Record
@@ -291,3 +291,40 @@ def _keep_opening(path: Path, stop: threading.Event, problems: list[Exception]) 
             Store.read(path)
         except Exception as error:
             problems.append(error)
+
+
+def test_a_turned_copy_is_calculated_once_and_gets_turned_forces(make_store) -> None:
+    path = make_store(3)
+    store = Store.read(path)
+    store.positions[store.offsets[0] : store.offsets[1]] += [0.0, 0.03, 0.05]
+    turn = np.array([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0], [0.0, -0.8, 0.6]])
+    copied = replace(store.select([0, 1, 2]), positions=np.round(store.positions @ turn + 1.0, 6))
+    join([store, copied]).write(path)
+    label(path, "gfn2", jobs=1)
+    labelled = Store.read(path)
+    gfn2 = labelled.labels["gfn2"]
+    assert labelled.has_forces("gfn2").all()
+    np.testing.assert_array_equal(gfn2.energy[3:], gfn2.energy[:3])
+    for index in range(3, 6):
+        mine = slice(labelled.offsets[index], labelled.offsets[index + 1])
+        expected = calculate(find_level("gfn2"), labelled.atoms(index))
+        np.testing.assert_allclose(gfn2.forces[mine], expected.forces, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("multiplicity", 3, r"geometry 1 \(CH4\): multiplicity=3 is an open shell"),
+        ("n_unpaired", 1.0, "n_unpaired=1.0 is an open shell"),
+        ("total_charge", 2, "has the charge 0, but its column total_charge says 2"),
+    ],
+)
+def test_charges_and_spins_in_columns_are_not_passed_over(
+    make_store, column, value, message
+) -> None:
+    path = make_store(2)
+    store = Store.read(path)
+    store.info[column] = np.array([0, value])
+    store.write(path)
+    with pytest.raises(ValueError, match=message):
+        label(path, "gfn2", jobs=1)

@@ -31,7 +31,7 @@ def numeric(place: str, key: str, array: ArrayLike, *shape: int | None) -> NDArr
 
 @contextmanager
 def molecules(path: Path) -> Iterator[dict[str, h5py.Group]]:
-    """The groups of an HDF5 file by name.
+    """The groups of an HDF5 file that hold arrays by path, at any depth, each once.
 
     Raises
     ------
@@ -40,9 +40,15 @@ def molecules(path: Path) -> Iterator[dict[str, h5py.Group]]:
     """
     try:
         with h5py.File(path, "r") as file:
-            groups = {name: item for name, item in file.items() if isinstance(item, h5py.Group)}
+            groups: dict[str, h5py.Group] = {}
+
+            def keep(name: str, item: h5py.Group | h5py.Dataset) -> None:
+                if isinstance(item, h5py.Group) and _has_arrays(item):
+                    groups[name] = item
+
+            file.visititems(keep)
             if not groups:
-                raise ValueError(f"{path}: no groups; each molecule must have one")
+                raise ValueError(f"{path}: no groups with arrays; each molecule must have one")
             yield groups
     except PermissionError:
         raise
@@ -50,6 +56,10 @@ def molecules(path: Path) -> Iterator[dict[str, h5py.Group]]:
         raise ValueError(
             f"{path}: not a whole HDF5 file ({error}); it may be truncated: copy it again"
         ) from error
+
+
+def _has_arrays(group: h5py.Group) -> bool:
+    return any(isinstance(group.get(key), h5py.Dataset) for key in group)
 
 
 def read(path: Path, group: h5py.Group, key: str, *shape: int | None) -> NDArray[Any]:

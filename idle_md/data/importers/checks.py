@@ -78,14 +78,15 @@ def energies(store: Store, fidelity: str) -> Energies:
     )
 
 
-def contact(store: Store) -> float:
-    """Shortest distance over the sum of the covalent radii in angstrom, median of a sample.
+def contacts(store: Store) -> tuple[float, float]:
+    """Shortest distances over the sum of the covalent radii in angstrom: median, least of a sample.
 
-    It is 0.75 to 1.1 for molecules in angstrom; NaN where there are atoms only.
+    They are 0.75 to 1.1 for molecules in angstrom, the least even where most are dissociated; NaN
+    where there are atoms only.
     """
     sample = sampled(store, store.n_atoms > 1, 200)
     ratios = [closest_ratio(sample.atoms(index)) for index in range(sample.n_geometries)]
-    return float(np.median(ratios)) if ratios else np.nan
+    return (float(np.median(ratios)), float(min(ratios))) if ratios else (np.nan, np.nan)
 
 
 def net_force(store: Store, fidelity: str) -> float:

@@ -27,11 +27,15 @@ class Contents:
     store
         Geometries and labels, as yet in the units of the file.
     energy_unit, length_unit
-        Units that the file states or its format prescribes; forces are in their quotient.
+        Units that the file states or its format prescribes.
+    force_unit
+        Where the file states it; the quotient of the others otherwise.
     certain
         False where the unit of the energies is but the habit of the format.
     base
         Store, in eV and angstrom, that the labels are to be added to.
+    notes
+        What was not imported and could have been meant to be.
     """
 
     store: Store
@@ -39,6 +43,8 @@ class Contents:
     length_unit: str | None = None
     certain: bool = True
     base: Store | None = None
+    force_unit: str | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclass
@@ -221,6 +227,7 @@ def labelled(
                 "is no label"
             )
     try:
-        return replace(store, labels=labels, manifest=Manifest(levels=dict(levels or {})))
+        manifest = Manifest(levels=dict(levels or {}), description=store.manifest.description)
+        return replace(store, labels=labels, manifest=manifest)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

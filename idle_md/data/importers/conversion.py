@@ -9,12 +9,14 @@ import numpy as np
 from idle_md.data.importers import checks
 from idle_md.data.importers.checks import Energies, Pairs
 from idle_md.data.importers.contents import Contents
+from idle_md.data.importers.gfn2 import beside_gfn2
 from idle_md.data.importers.units import ENERGY, LENGTH, Units, force_factor, known
 from idle_md.data.store import Labels, Store
 
 _BOND = 0.65, 0.65 / LENGTH["bohr"]  # over covalent lengths: fits angstrom or bohr, never both
 _STIFFNESS = 6.0, 100.0  # eV/angstrom^2
 _SLACK = 3.0
+_ALIKE, _FACTOR = 0.9, 1.7  # correlation and slope of forces beside GFN2-xTB's
 _CLOSE = 1.37  # the square root of angstrom over bohr
 
 
@@ -32,7 +34,7 @@ def converted(path: Path, contents: Contents, given: Units) -> Store:
     read = replace(read, positions=factor * read.positions, cell=factor * read.cell)
     pairs = {name: checks.pairs(read, name) for name in read.labels}
     energy = _energy_unit(path, contents, given, pairs, factor)
-    forces = given.forces or f"{energy}/{length}"
+    forces = given.forces or _stated_forces(contents) or f"{energy}/{length}"
     sign = -1 if given.gradients else 1
     if not given.trusted:
         for name, each in pairs.items():
@@ -44,12 +46,61 @@ def converted(path: Path, contents: Contents, given: Units) -> Store:
         for name, each in read.labels.items()
     }
     store = replace(read, labels=labels)
-    return _merged(store, contents.base, f"Imported from {path.name}: {energy}, {length}, {forces}")
+    notes = [f"Imported from {path.name}: {energy}, {length}, {forces}", *contents.notes]
+    if not given.trusted:
+        unsure = [name for name in pairs if _is_unchecked(read, name, pairs[name])]
+        notes += [_beside_gfn2(path, store, name, forces, sign) for name in unsure]
+    return _merged(store, contents.base, "; ".join(notes))
+
+
+def _stated_forces(contents: Contents) -> str | None:
+    if contents.force_unit is None:
+        return None
+    energy, _, length = contents.force_unit.rpartition("/")
+    units = known(energy, ENERGY, "--force-unit"), known(length, LENGTH, "--force-unit")
+    return "/".join(units)
+
+
+def _is_unchecked(store: Store, name: str, pairs: Pairs | None) -> bool:
+    return pairs is None and bool(store.has_forces(name).any())
+
+
+def _beside_gfn2(path: Path, store: Store, name: str, forces: str, sign: int) -> str:
+    """Compare forces that nothing else can check with GFN2-xTB, and say how that went.
+
+    Raises
+    ------
+    ValueError
+        They are alike but for a factor.
+    """
+    found = beside_gfn2(store, name)
+    if found is None or abs(found[1]) < _ALIKE:
+        why = "tblite is not installed" if found is None else "GFN2-xTB's are not alike"
+        return (
+            f"not checked: sign and unit of the {name} forces (there are no ten pairs of close "
+            f"geometries of a molecule, and {why}); calculate some of them yourself"
+        )
+    slope, correlation = found
+    remedies = []
+    if slope < 0:
+        remedies.append("leave out --gradients" if sign < 0 else "give --gradients")
+    if not 1 / _FACTOR < abs(slope) < _FACTOR:
+        likely = _force_units_near(force_factor(forces) / abs(slope))
+        remedies.append(f"give --force-unit {' or '.join(likely) or 'ENERGY/LENGTH'}")
+    if remedies:
+        raise ValueError(
+            f"{path}: the {name} forces in {forces} are {slope:.3g} times those of GFN2-xTB "
+            f"(correlation {correlation:.2f}); {' and '.join(remedies)}, or take them with "
+            "--trust-units"
+        )
+    figures = f"{slope:.2f} times, correlation {correlation:.2f}"
+    return f"{name} forces are like those of GFN2-xTB ({figures})"
 
 
 def _merged(store: Store, base: Store | None, description: str) -> Store:
     if base is None:
-        manifest = store.manifest.model_copy(update={"description": description})
+        notes = [description, *filter(None, [store.manifest.description])]
+        manifest = store.manifest.model_copy(update={"description": "; ".join(notes)})
         return replace(store, manifest=manifest)
     levels = base.manifest.levels | store.manifest.levels
     return replace(
@@ -62,19 +113,27 @@ def _merged(store: Store, base: Store | None, description: str) -> Store:
 def _length_unit(path: Path, contents: Contents, given: Units) -> str:
     option, stated = "--length-unit", given.length or contents.length_unit
     unit = known(stated, LENGTH, option) if stated else None
-    ratio = checks.contact(contents.store)
-    fitting = [name for name, factor in LENGTH.items() if _BOND[0] <= factor * ratio < _BOND[1]]
+    ratio, least = checks.contacts(contents.store)
+    fitting = _like_bonds(ratio)
+    if unit and unit in _like_bonds(least):
+        return unit
     if unit and (given.trusted or not fitting or unit in fitting):
         return unit
     figures = f"the shortest distances are {ratio:.3g} times those of covalent bonds in angstrom"
     if unit:
         raise ValueError(
-            f"{path}: the lengths look like {fitting[0]}, not {unit}: {figures}; give {option} "
-            f"{fitting[0]}, or {option} {unit} with --trust-units"
+            f"{path}: the lengths look like {fitting[0]}, not {unit}, or no molecule is whole: "
+            f"{figures}; see what the source of the file says, and give {option} {fitting[0]}, or "
+            f"{option} {unit} with --trust-units"
         )
     if not fitting:
         raise ValueError(f"{path}: the unit of the lengths is not clear: {figures}; give {option}")
     return fitting[0]
+
+
+def _like_bonds(ratio: float) -> list[str]:
+    """Units in which shortest distances are as long as covalent bonds."""
+    return [name for name, factor in LENGTH.items() if _BOND[0] <= factor * ratio < _BOND[1]]
 
 
 def _energy_unit(
@@ -104,7 +163,8 @@ def _energy_unit(
         return likely[0]
     raise ValueError(
         f"{path}: the unit of the energies is not clear ({figures}): the numbers suggest "
-        f"{' and '.join(likely) or 'none'} of {', '.join(ENERGY)}; give {option}"
+        f"{' and '.join(likely) or 'none'} of {', '.join(ENERGY)}; "
+        + "; ".join([*contents.notes, f"give {option}"])
     )
 
 

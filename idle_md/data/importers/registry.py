@@ -55,6 +55,7 @@ def import_data(
     energy: Mapping[str, str] | None = None,
     forces: Mapping[str, str] | None = None,
     geometries: str | Path | None = None,
+    level_key: str | None = None,
     energy_unit: str | None = None,
     length_unit: str | None = None,
     force_unit: str | None = None,
@@ -80,6 +81,9 @@ def import_data(
         Fidelity of every key that holds energies or forces, for files with several.
     geometries
         Store or XYZ file that a CSV table adds its energies to.
+    level_key
+        Key of extended XYZ whose value names the level of each frame (``head``); ``none`` where
+        a key of such a name is no level.
     energy_unit
         ``eV``, ``hartree``, ``kcal/mol``, ``kJ/mol`` or ``meV``; needed where the file does not
         say it and the energies are no total energies.
@@ -113,9 +117,10 @@ def import_data(
     read = _reader(name)
     if geometries is not None and name != "csv":
         raise ValueError(f"{path}: has geometries of its own; leave --geometries to CSV tables")
-    request = Request(
-        fidelity, energy or {}, forces or {}, None if geometries is None else Path(geometries)
-    )
+    if level_key is not None and name != "extxyz":
+        raise ValueError(f"{path}: has no frames that name a level; leave --level-key to XYZ files")
+    base = None if geometries is None else Path(geometries)
+    request = Request(fidelity, energy or {}, forces or {}, base, level_key)
     units = Units(energy_unit, length_unit, force_unit, gradients, trust_units)
     return converted(path, read(path, request), units)
 

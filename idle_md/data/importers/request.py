@@ -5,6 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_LABEL = re.compile(r"energ|force|gradient|stress|virial", re.IGNORECASE)
+_UNIT = re.compile(r"units?$", re.IGNORECASE)
+_WEIGHT = re.compile(r"(^|[_-])weights?$", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -18,12 +22,15 @@ class Request:
         Fidelity of every key that holds energies, and of every key that holds forces.
     geometries
         File of the geometries where the labels come without any.
+    level_key
+        Key whose value names the level of each frame, or ``none`` where none does.
     """
 
     fidelity: str | None = None
     energy: Mapping[str, str] = field(default_factory=dict)
     forces: Mapping[str, str] = field(default_factory=dict)
     geometries: Path | None = None
+    level_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.fidelity and self.names:
@@ -92,6 +99,22 @@ class Request:
             energy=dict.fromkeys(default[:has_energy], name),
             forces=dict.fromkeys(default[1 : 1 + has_forces], name),
         )
+
+
+def lookalikes(keys: Iterable[str], request: "Request") -> list[str]:
+    """What a user is told of keys that look like labels or weights and are not read."""
+    left = [key for key in keys if key not in request.energy and key not in request.forces]
+    labels = [key for key in left if _LABEL.search(key) and not _UNIT.search(key)]
+    weights = [key for key in left if _WEIGHT.search(key)]
+    notes = []
+    if labels:
+        notes.append(
+            f"not imported, though it looks like labels: {', '.join(labels)} (--energy "
+            "KEY=FIDELITY and --forces KEY=FIDELITY do)"
+        )
+    if weights:
+        notes.append(f"weights are not used: {', '.join(weights)}")
+    return notes
 
 
 def sanitised(name: str) -> str:

@@ -9,6 +9,7 @@ from ase import Atoms
 from rdkit import Chem, rdBase
 
 from idle_md.data import load
+from idle_md.data.states import check_states
 from idle_md.structures import read_structures
 
 STORES = (".h5", ".hdf5", ".extxyz", ".extxyz.gz")
@@ -108,12 +109,19 @@ def _from_sdf(path: Path) -> list[Molecule]:
 
 def _from_store(path: Path) -> list[Molecule]:
     store = load(path)
+    check_states(store)
     smiles = store.info.get("smiles", np.full(store.n_geometries, "")).astype(np.str_)
     molecules = []
     for name in dict.fromkeys(store.group.tolist()):
         mine = np.flatnonzero(store.group == name)
         starts = [_bare(store.atoms(int(index))) for index in mine]
-        charge = int(store.charge[mine[0]])
+        charges = np.unique(store.charge[mine])
+        if len(charges) > 1:
+            raise ValueError(
+                f"{path}: geometries of {name} have the charges {charges[0]} and {charges[-1]}; "
+                "give each charge a molecule of its own"
+            )
+        charge = int(charges[0])
         molecules.append(Molecule(name, str(smiles[mine[0]]), charge, starts))
     return molecules
 

@@ -22,7 +22,8 @@ from idle_md.train.config import TrainConfig
 from idle_md.train.fit.callbacks import Log, Validation, moving_average
 from idle_md.train.fit.module import Batches, FitModule
 from idle_md.train.fit.optimizer import Optimization
-from idle_md.train.report import checkpoint_metadata, label_table, write_metrics
+from idle_md.train.remarks import show_labels
+from idle_md.train.report import checkpoint_metadata, write_metrics
 from idle_md.train.task import Task, is_replayed, labelled_geometries
 
 
@@ -70,7 +71,7 @@ def fit(
     batches = Batches(task.tensors.to(where), task.stream, validation_indices(task))
     _check_shares(batches)
     if console is not None:
-        console.print(label_table(task.label_counts))
+        show_labels(task, console)
     checkpoint = folder.last_checkpoint
     may_resume = resume and processes.by_first(checkpoint.is_file)
     if may_resume:

@@ -28,13 +28,14 @@ from idle_md.train.config import TrainConfig
 from idle_md.train.errors import Errors, compare
 from idle_md.train.fit.loop import fit, validation_indices
 from idle_md.train.prediction import potential_predictor, predict_all
-from idle_md.train.report import checkpoint_metadata, label_table, write_metrics
+from idle_md.train.remarks import show_labels
+from idle_md.train.report import checkpoint_metadata, write_metrics
 from idle_md.train.sections import StudentConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.finetune import shift_reference_energies
 from idle_md.train.stages.source import check_elements, model_of, with_network_of
 from idle_md.train.stages.untrained import untrained_potential
-from idle_md.train.task import Task, build_task, relabelled
+from idle_md.train.task import Task, build_task, elements_of, relabelled
 
 TAUGHT_AT_ONCE = 2048  # geometries
 MOST_COVERED = 100  # geometries of a role whose predicted standard deviations are compared
@@ -125,7 +126,7 @@ class ClosedForm(Stage):
         drawn = task.config.seed if self.settings.drawn else None
         adaptation, self._posterior = adapted(base, differences, seed, drawn)
         if console is not None:
-            console.print(label_table(task.label_counts))
+            show_labels(task, console)
             console.print(_summary(self._posterior))
         save_checkpoint(self.folder.closed_form_file, base, said | {KEY: adaptation.packed()})
 
@@ -251,7 +252,7 @@ def student_start(task: Task, adaptation: Adaptation, settings: StudentConfig) -
     start = adaptation.base.alone(adaptation.base.fidelities[0], task.config.target).cpu()
     start.reference_energies[:, 0] += adaptation.constants.cpu()
     shift_reference_energies(task, start)
-    start.forget_other_elements(task.config.target, task.elements)
+    start.forget_other_elements(task.config.target, elements_of(task))
     return start
 
 

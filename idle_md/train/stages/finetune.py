@@ -18,7 +18,7 @@ from idle_md.train.sections import FinetuneConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.source import check_elements, with_network_of
 from idle_md.train.stages.untrained import scale_and_references, training_energies
-from idle_md.train.task import Task, build_task
+from idle_md.train.task import Task, build_task, elements_of
 
 MOST_SHIFTED = 2000  # geometries that shifts of reference energies are fitted to
 
@@ -77,7 +77,7 @@ def finetuning_start(
         If a parameter group or the fidelity does not exist, or an element is unknown to the source.
     """
     column, target = source.column(fidelity), task.config.target
-    check_elements(task.elements, source, fidelity)
+    check_elements(elements_of(task), source, fidelity)
     torch.manual_seed(task.config.seed)
     if settings.head == "copy":
         start = source.alone(fidelity, target)
@@ -91,7 +91,7 @@ def finetuning_start(
     else:
         _, fitted = scale_and_references(task, training_energies(task)[:, 0], 0)
         start.reference_energies[task.elements, 0] = torch.from_numpy(fitted)
-    start.forget_other_elements(target, task.elements)
+    start.forget_other_elements(target, elements_of(task, 0))
     return start
 
 

@@ -9,7 +9,7 @@ from idle_md.train.fit.loop import fit
 from idle_md.train.stage import Stage
 from idle_md.train.stages.source import check_elements, with_network_of
 from idle_md.train.stages.untrained import untrained_potential
-from idle_md.train.task import build_task
+from idle_md.train.task import build_task, elements_of
 
 
 class Fit(Stage):
@@ -40,5 +40,5 @@ class Fit(Stage):
             potential = untrained_potential(task)
         else:
             task = build_task(with_network_of(potential, self.config))
-            check_elements(task.elements, potential, self.config.target)
+            check_elements(elements_of(task), potential, self.config.target)
         return fit(task, potential, self.folder, resume, console)

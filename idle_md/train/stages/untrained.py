@@ -6,7 +6,7 @@ import torch
 
 from idle_md.data import GeometryTensors, fit_reference_energies
 from idle_md.nn import Potential, make_backbone
-from idle_md.train.task import Task
+from idle_md.train.task import Task, elements_of
 
 SMALLEST_SCALE = 1e-3  # eV, for labels that the reference energies explain completely
 LENGTH = 0.3  # angstrom, from the forces to the scale of energies where there are forces alone
@@ -17,7 +17,8 @@ Energies = npt.NDArray[np.float64]
 def untrained_potential(task: Task) -> Potential:
     """Return a potential with reference energies and scales of the training split.
 
-    A fidelity with forces alone has no reference energies: NaN stands in their place.
+    A fidelity with forces alone has no reference energies: NaN stands in their place, and in that
+    of elements without labels.
     """
     config, elements = task.config, task.elements
     torch.manual_seed(config.seed)
@@ -36,6 +37,9 @@ def untrained_potential(task: Task) -> Potential:
         scale, fitted = scale_and_references(task, labels, column)
         potential.heads.scale[fidelity].fill_(max(scale, SMALLEST_SCALE))
         potential.reference_energies[elements, column] = torch.from_numpy(shift + fitted)
+    for column, fidelity in enumerate(config.fidelities):
+        if potential.has_energies(fidelity):
+            potential.forget_other_elements(fidelity, elements_of(task, column))
     return potential
 
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import os
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -733,3 +734,134 @@ def test_published_formaldehyde_as_archive_and_as_xyz() -> None:
     )
     with pytest.raises(ValueError, match="leave out --gradients"):
         import_data(external("h2co_ccsdt_avtz_4001.npz"), fidelity="ccsdt", gradients=True)
+
+
+def spelt(store: Store, path: Path, comment: str, column: str = "forces", factor=1.0) -> Path:
+    """Frames whose comment is filled with the energy and the number of the geometry."""
+    text, path = "", path / "spelt.xyz"
+    forces = store.labels["pbe"].forces * factor
+    for g, energy in enumerate(store.labels["pbe"].energy * factor):
+        mine = slice(store.offsets[g], store.offsets[g + 1])
+        rows = np.concatenate([store.positions[mine], forces[mine]], axis=1)
+        lines = [
+            f"{symbol} {' '.join(map(repr, row.tolist()))}\n"
+            for symbol, row in zip(store.atoms(g).symbols, rows, strict=True)
+        ]
+        level = "dft" if g % 4 else "xtb"
+        head = comment.format(energy=float(energy), level=level, g=g)
+        text += f"{len(rows)}\nProperties=species:S:1:pos:R:3:{column}:R:3 {head}\n{''.join(lines)}"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("comment", "column", "named"),
+    [
+        ("energy={energy}", "force", "force"),
+        ("energy={energy} Virial=1", "forces", "Virial"),
+        ("energy={energy} free_energy={energy} dft_gradient=1", "forces", "free_energy"),
+    ],
+)
+def test_what_looks_like_labels_and_is_not_read_is_named(
+    methanol, tmp_path, comment, column, named
+) -> None:
+    store = import_data(spelt(methanol, tmp_path, comment, column), fidelity="pbe")
+    assert f"not imported, though it looks like labels: {named}" in store.manifest.description
+    assert store.has_forces("pbe").all() == (column == "forces")
+
+
+def test_a_capital_letter_is_named_where_no_energy_is_found(methanol, tmp_path) -> None:
+    path = spelt(methanol, tmp_path, "Energy={energy}")
+    with pytest.raises(ValueError, match="not imported, though it looks like labels: Energy"):
+        import_data(path, fidelity="pbe")
+
+
+def test_stated_units_are_read_and_checked(methanol, tmp_path) -> None:
+    said = "energy={energy} energy-unit={{}} force-unit={{}}/angstrom"
+    for unit in ("hartree", "kcal/mol"):
+        text = said.replace("{{}}", unit)
+        path = spelt(methanol, tmp_path, text, factor=1 / ENERGY[unit])
+        assert_same(import_data(path, fidelity="pbe"), methanol)
+    path = spelt(methanol, tmp_path, said.replace("{{}}", "eV"), factor=1 / HARTREE)
+    with pytest.raises(ValueError, match="the energies are not in eV"):
+        import_data(path, fidelity="pbe")
+    path = spelt(methanol, tmp_path, "energy={energy} energy_unit=u{g}")
+    with pytest.raises(ValueError, match=r"frame 2 .*u1 where .*frame 1 .*states u0"):
+        import_data(path, fidelity="pbe")
+
+
+@pytest.mark.parametrize("keys", ["REF_energy={energy} REF", "energy={energy} "])
+def test_a_key_names_the_level_of_every_frame(methanol, tmp_path, keys) -> None:
+    column = "REF_forces" if "REF" in keys else "forces"
+    path = spelt(methanol, tmp_path, f"{keys} head={{level}} config_weight=2", column)
+    store = import_data(path, level_key="head")
+    every = np.arange(store.n_geometries) % 4 == 0
+    assert set(store.fidelities) == {"xtb", "dft"}
+    np.testing.assert_array_equal(store.has_energy("xtb"), every)
+    np.testing.assert_array_equal(store.has_forces("dft"), ~every)
+    both = np.where(every, store.labels["xtb"].energy, store.labels["dft"].energy)
+    np.testing.assert_allclose(both, methanol.labels["pbe"].energy)
+    assert "weights are not used: config_weight" in store.manifest.description
+    known = {"REF_energy": "pbe"} if "REF" in keys else {"energy": "pbe"}
+    with pytest.raises(ValueError, match=r"head has the values dft, xtb: .*--level-key head"):
+        import_data(path, energy=known)
+    assert import_data(path, energy=known, level_key="none").has_energy("pbe").all()
+    with pytest.raises(ValueError, match=r"frame 1 .*no level, which names the level"):
+        import_data(path, level_key="level")
+
+
+@pytest.fixture(scope="module")
+def single(whole) -> Store:
+    """One geometry of each molecule, the most displaced one."""
+    lengths = np.linalg.norm(whole.labels["pbe"].forces, axis=1)
+    pull = np.add.reduceat(lengths, whole.offsets[:-1])
+    groups = [np.flatnonzero(whole.group == name) for name in MOLECULES]
+    return whole.select([int(mine[pull[mine].argmax()]) for mine in groups])
+
+
+def test_forces_of_single_geometries_are_compared_with_gfn2(single, tmp_path) -> None:
+    pytest.importorskip("tblite")
+    path = spelt(single, tmp_path, "energy={energy}")
+    assert "pbe forces are like those of GFN2-xTB" in (
+        import_data(path, fidelity="pbe").manifest.description
+    )
+    with pytest.raises(
+        ValueError, match=r"-\d\.\d+ times those of GFN2-xTB .*leave out --gradients"
+    ):
+        import_data(path, fidelity="pbe", gradients=True)
+    turned = replace(
+        single, labels={"pbe": Labels(single.labels["pbe"].energy, -single.labels["pbe"].forces)}
+    )
+    with pytest.raises(ValueError, match=r"times those of GFN2-xTB .*; give --gradients, or"):
+        import_data(spelt(turned, tmp_path, "energy={energy}"), fidelity="pbe")
+    atomic = single.labels["pbe"].forces / HARTREE * BOHR
+    other = replace(single, labels={"pbe": Labels(single.labels["pbe"].energy, atomic)})
+    path = spelt(other, tmp_path, "energy={energy}")
+    with pytest.raises(ValueError, match="give --force-unit hartree/bohr, or"):
+        import_data(path, fidelity="pbe")
+    store = import_data(path, fidelity="pbe", force_unit="hartree/bohr")
+    np.testing.assert_allclose(
+        store.labels["pbe"].forces, single.labels["pbe"].forces, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_forces_that_cannot_be_checked_are_said_to_be_so(
+    single, whole, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tblite.interface", None)
+    said = import_data(spelt(single, tmp_path, "energy={energy}"), fidelity="pbe").manifest
+    assert "not checked: sign and unit of the pbe forces" in said.description
+    assert "tblite is not installed" in said.description
+    whole_said = import_data(spelt(whole, tmp_path, "energy={energy}"), fidelity="pbe").manifest
+    assert "not checked" not in whole_said.description
+
+
+def test_a_dissociation_scan_is_in_angstrom(tmp_path) -> None:
+    """Most distances are those of bonds in bohr; some are bonds in angstrom."""
+    frames = "".join(
+        f"2\nProperties=species:S:1:pos:R:3 energy={-31.7 + 0.1 * k}\nH 0 0 0\nH 0 0 {r}\n"
+        for k, r in enumerate([0.74, *np.linspace(1.2, 2.0, 9)])
+    )
+    (tmp_path / "scan.xyz").write_text(frames)
+    store = import_data(tmp_path / "scan.xyz", fidelity="pbe", energy_unit="eV")
+    assert store.positions[1, 2] == 0.74

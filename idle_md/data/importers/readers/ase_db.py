@@ -1,7 +1,8 @@
-"""ASE databases."""
+"""ASE databases, those of SchNetPack among them."""
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ from numpy.typing import NDArray
 
 from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, labelled
-from idle_md.data.importers.request import Request
+from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
+from idle_md.data.states import CHARGE, SPIN, check_closed_shells, plain
 
 _ENERGY, _FORCES = "energy", "forces"
 
 
 def read_ase(path: Path, request: Request) -> Contents:
     """Read a database of ``ase.db`` (SQLite ``.db`` or ``.json``): eV and angstrom.
+
+    SchNetPack's databases say in their metadata what other units they are in.
 
     ``energy`` and ``forces`` are those of the stored calculator; other keys are looked for among
     the key-value pairs and the data of the rows. ``molecule`` names the group, ``charge`` the
@@ -28,21 +32,25 @@ def read_ase(path: Path, request: Request) -> Contents:
     ValueError
         The file is damaged or empty, or a key is missing or has a wrong shape.
     """
-    rows = _rows(path)
+    rows, about = _rows(path)
     values = [_values(row) for row in rows]
     keys = list(dict.fromkeys(key for each in values for key in each))
     wanted = request.among(path, keys, keys, (_ENERGY, _FORCES))
     images = []
     for row in rows:
         atoms = row.toatoms()
+        states = {
+            key: np.ravel(row.data[key])[0] for key in row.data if plain(key) in CHARGE | SPIN
+        }
         atoms.info = {
             key: value
-            for key, value in row.key_value_pairs.items()
+            for key, value in {**states, **row.key_value_pairs}.items()
             if key not in {"molecule", *wanted.energy}
         }
         images.append(atoms)
     groups = [str(row.key_value_pairs.get("molecule", row.formula)) for row in rows]
     places = [f"{path}, row {row.id}" for row in rows]
+    check_closed_shells(places, [atoms.info for atoms in images], [row.natoms for row in rows])
     energies = {
         name: np.array([_energy(p, key, v) for p, v in zip(places, values, strict=True)])
         for key, name in wanted.energy.items()
@@ -53,14 +61,32 @@ def read_ase(path: Path, request: Request) -> Contents:
         )
         for key, name in wanted.forces.items()
     }
-    return Contents(labelled(path, from_atoms(images, groups), energies, forces), "eV", "angstrom")
+    units = about.get("_property_unit_dict", {})
+    return Contents(
+        labelled(path, from_atoms(images, groups), energies, forces),
+        _unit(path, units, wanted.energy, "energy") or "eV",
+        about.get("_distance_unit", "angstrom"),
+        force_unit=_unit(path, units, wanted.forces, "force"),
+        notes=lookalikes(keys, wanted),
+    )
 
 
-def _rows(path: Path) -> list[Any]:
+def _unit(path: Path, units: dict[str, str], keys: Iterable[str], what: str) -> str | None:
+    """The unit of some keys, where the metadata have it."""
+    found = {units[key] for key in keys if key in units}
+    if len(found) > 1:
+        raise ValueError(
+            f"{path}: units of {what} are {' and '.join(sorted(found))}; import one after the other"
+        )
+    return next(iter(found), None)
+
+
+def _rows(path: Path) -> tuple[list[Any], dict[str, Any]]:
     from ase.db import connect  # slow to import
 
     try:
-        rows = list(connect(path).select())
+        database = connect(path)
+        rows, about = list(database.select()), dict(database.metadata)
         for row in rows:
             row.data  # noqa: B018, decoded only now
     except (sqlite3.Error, json.JSONDecodeError, KeyError, OSError) as error:
@@ -69,7 +95,7 @@ def _rows(path: Path) -> list[Any]:
         ) from error
     if not rows:
         raise ValueError(f"{path}: no rows; is it the right database?")
-    return rows
+    return rows, about
 
 
 def _values(row: Any) -> dict[str, Any]:
@@ -78,7 +104,8 @@ def _values(row: Any) -> dict[str, Any]:
 
 
 def _energy(place: str, key: str, values: dict[str, Any]) -> float:
-    return float(numeric(place, key, values.get(key, np.nan)))
+    value = np.asarray(values.get(key, np.nan))
+    return float(numeric(place, key, value.reshape(()) if value.size == 1 else value))
 
 
 def _forces(place: str, key: str, values: dict[str, Any], n_atoms: int) -> NDArray[Any]:

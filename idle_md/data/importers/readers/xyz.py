@@ -8,18 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idle_md.data.extxyz import read_extxyz
+from idle_md.data.extxyz import read_extxyz, stated_unit
 from idle_md.data.frames import Frame, read_frames
 from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, labelled
-from idle_md.data.importers.request import Request
+from idle_md.data.importers.request import Request, lookalikes, sanitised
+from idle_md.data.states import plain
+from idle_md.data.xyzline import real
+
+_LEVEL_KEYS = {"head", "level", "fidelity", "theory", "leveloftheory", "functional"}
 
 
 def read_xyz(path: Path, request: Request) -> Contents:
     """Read energies from keys of the comment line and forces from columns: lengths in angstrom.
 
     ``energy`` and ``forces`` are the labels of the one level where no keys are asked for. An
-    absent key or NaN is a missing label. Everything else is as in ``read_extxyz``.
+    absent key or NaN is a missing label. Units are those that the frames state (``energy-unit``,
+    ``force-unit``, ``length-unit``), if they do. A level key names the level of every frame, so
+    that one key holds the energies of all levels. Everything else is as in ``read_extxyz``.
 
     Raises
     ------
@@ -30,18 +36,65 @@ def read_xyz(path: Path, request: Request) -> Contents:
     frames = list(read_frames(path))
     energy = _keys(frame.pairs for frame in frames)
     forces = _keys(frame.reals for frame in frames)
-    wanted = request.among(path, energy, forces, ("energy", "forces"))
+    levels = _levels(path, frames, energy, request)
+    wanted = _wanted(path, energy, forces, request)
     info = {key: column for key, column in bare.info.items() if key not in wanted.energy}
-    store = labelled(
-        path,
-        replace(bare, info=info),
-        {name: np.array([_energy(f, key) for f in frames]) for key, name in wanted.energy.items()},
-        {
-            name: np.concatenate([_forces(frame, key) for frame in frames])
-            for key, name in wanted.forces.items()
-        },
+    energies: dict[str, NDArray[Any]] = {}
+    gradients: dict[str, NDArray[Any]] = {}
+    for level in dict.fromkeys(levels):
+        shown = [each == level for each in levels]
+        for key, name in wanted.energy.items():
+            values = [_energy(f, key) if s else np.nan for f, s in zip(frames, shown, strict=True)]
+            energies[level or name] = np.array(values)
+        for key, name in wanted.forces.items():
+            parts = [
+                _forces(f, key) if s else np.full((len(f.numbers), 3), np.nan)
+                for f, s in zip(frames, shown, strict=True)
+            ]
+            gradients[level or name] = np.concatenate(parts)
+    return Contents(
+        labelled(path, replace(bare, info=info), energies, gradients),
+        stated_unit(path, frames, ("energy", "energies")),
+        stated_unit(path, frames, ("length", "position", "positions", "distance")) or "angstrom",
+        force_unit=stated_unit(path, frames, ("force", "forces")),
+        notes=lookalikes([*energy, *forces], wanted),
     )
-    return Contents(store, length_unit="angstrom")
+
+
+def _levels(path: Path, frames: list[Frame], keys: list[str], request: Request) -> list[str]:
+    """The level that each frame names, sanitised; empty where a key of the labels does."""
+    if request.level_key in (None, "none"):
+        several = {key: {frame.pairs.get(key) for frame in frames} for key in keys}
+        for key, values in several.items():
+            told = sorted(filter(None, values))
+            if plain(key) in _LEVEL_KEYS and len(told) > 1 and not request.level_key:
+                raise ValueError(
+                    f"{path}: {key} has the values {', '.join(told[:5])}: if they are levels of "
+                    f"theory, give --level-key {key}, otherwise --level-key none"
+                )
+        return [""] * len(frames)
+    for frame in frames:
+        if not sanitised(frame.pairs.get(str(request.level_key), "")):
+            raise ValueError(f"{frame.place}: no {request.level_key}, which names the level")
+    return [sanitised(frame.pairs[str(request.level_key)]) for frame in frames]
+
+
+def _wanted(path: Path, energy: list[str], forces: list[str], request: Request) -> Request:
+    """Keys of the labels; where frames name their level one of energies and one of forces do."""
+    if request.level_key in (None, "none"):
+        return request.among(path, energy, forces, ("energy", "forces"))
+    one = request if request.names else replace(request, fidelity="level")
+    if not request.names and "energy" not in energy:
+        likely = [
+            [k for k in keys if w in k.lower()]
+            for keys, w in ((energy, "energy"), (forces, "force"))
+        ]
+        if len(likely[0]) == 1 and len(likely[1]) < 2:
+            one = Request(
+                energy={likely[0][0]: "level"},
+                forces=dict.fromkeys(likely[1], "level"),
+            )
+    return one.among(path, energy, forces, ("energy", "forces"))
 
 
 def _keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -52,7 +105,7 @@ def _keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _energy(frame: Frame, key: str) -> float:
     try:
-        return float(frame.pairs.get(key, "nan"))
+        return real(frame.pairs.get(key, "nan"))
     except ValueError:
         raise ValueError(
             f"{frame.place}: {key} is {frame.pairs[key]!r}, not a number; leave the key out where "

@@ -1,0 +1,381 @@
+"""Which geometries are the same, however they are turned, moved, mirrored or rounded.
+
+Atoms of one element have no names, so their order is no difference either. Numbers that hardly
+change where positions hardly change bring candidates together; those are then superposed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
+
+from idle_md.cells import spanning
+from idle_md.data.store import Store
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+SAME = 2e-4
+"""Atoms of copies are apart by at most so much, in angstrom: four decimals are enough."""
+NEAR = 1e-2
+"""Atoms of near-copies are, in angstrom."""
+_PIECE = 20_000  # geometries whose invariants are calculated at a time
+_FINEST = 1 / 16  # of the tolerance: what invariants of copies may differ by through rounding
+_ROUNDING = 1e-5  # angstrom: a superposition that cannot be bettered
+_ATOM = 0.3  # angstrom; no two atoms are as close
+_FLAT = 0.05  # angstrom off a line or a plane, which is not worth an anchor
+
+
+@dataclass(frozen=True)
+class Superposition:
+    """How one geometry becomes another: ``vectors[order] @ rotation`` are in its frame.
+
+    Attributes
+    ----------
+    order
+        Atom of the one for each of the other, shape (n,).
+    rotation
+        Orthogonal, shape (3, 3); its determinant is -1 for mirror images.
+    """
+
+    order: Indices
+    rotation: Array
+
+    def __call__(self, vectors: NDArray[np.floating[Any]]) -> NDArray[Any]:
+        """Vectors (n, 3) of the one in the frame of the other, as precise as they are."""
+        return (vectors[self.order] @ self.rotation).astype(vectors.dtype)
+
+
+def geometry_ids(store: Store) -> Indices:
+    """A number for every geometry, the same for copies of one, shape (G,).
+
+    Copies have the same charge. Numbers are given by first appearance.
+    """
+    return _numbered(np.stack([nuclear_ids(store), store.charge], axis=1))
+
+
+def nuclear_ids(store: Store) -> Indices:
+    """A number for every arrangement of nuclei, whatever its charge, shape (G,)."""
+    exact: dict[bytes, int] = {}
+    first = np.array([exact.setdefault(_exact(store, g), g) for g in range(store.n_geometries)])
+    ids = np.arange(store.n_geometries)
+    if len(exact) > 1:
+        _merge_rounded(store, np.unique(first), ids)
+    return _numbered(ids[first][:, None])
+
+
+def exact_ids(store: Store) -> Indices:
+    """A number for every geometry, the same for those equal to the last bit, shape (G,)."""
+    ids: dict[bytes, int] = {}
+    keys = (blake2b(store.key(g), digest_size=16).digest() for g in range(store.n_geometries))
+    return np.array([ids.setdefault(key, len(ids)) for key in keys], np.int64)
+
+
+def near_copies(store: Store, first: ArrayLike, second: ArrayLike) -> Indices:
+    """Pairs of a geometry of ``first`` and one of ``second`` that is nearly the same, shape (K, 2).
+
+    There is at most one pair for each of the ``first``. Of very many that are similar the nearest
+    candidates alone are looked at.
+    """
+    ones, others = np.asarray(first, np.int64), np.asarray(second, np.int64)
+    pairs = []
+    if len(ones) and len(others):
+        both = np.concatenate([ones, others])
+        points = _points(store, both, _kinds(store, both))
+        tree = cKDTree(points[len(ones) :])
+        _, found = tree.query(points[: len(ones)], 3, p=np.inf, distance_upper_bound=NEAR)
+        for one, near in zip(ones.tolist(), found.tolist(), strict=True):
+            candidates = others[[each for each in near if each < len(others)]]
+            match = (c for c in candidates if c != one and superposed(store, one, c, NEAR))
+            pairs += [(one, int(each)) for each in list(match)[:1]]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def near_between(store: Store, sizes: Sequence[int]) -> Indices:
+    """Pairs of near-copies, which are no copies, in different parts of a store, shape (K, 2).
+
+    Parameters
+    ----------
+    store
+        Parts one after the other.
+    sizes
+        Number of geometries of each part.
+    """
+    ends = np.cumsum(sizes).tolist()
+    pairs = [
+        near_copies(store, np.arange(first, last), np.arange(first))
+        for first, last in pairwise(ends)
+    ]
+    every = np.concatenate([np.empty((0, 2), np.int64), *pairs])
+    new = [superposed(store, int(one), int(other)) is None for one, other in every]
+    pairs_left: Indices = every[np.array(new, dtype=bool)]
+    return pairs_left
+
+
+def superposed(store: Store, one: int, other: int, tolerance: float = SAME) -> Superposition | None:
+    """How ``other`` becomes ``one``; None where an atom is left farther away than the tolerance.
+
+    The tolerance is in angstrom. Both have the same atoms and the same periodicity.
+    """
+    mine, its = (slice(*store.offsets[each : each + 2]) for each in (one, other))
+    numbers = store.numbers[mine], store.numbers[its]
+    positions = store.positions[mine], store.positions[its]
+    if _exact(store, one) == _exact(store, other):
+        return Superposition(np.arange(len(numbers[0])), np.eye(3))
+    if not store.pbc[one].any():
+        return _molecules(numbers, positions, tolerance)
+    pbc = store.pbc[one]
+    cells = spanning(store.cell[one], pbc), spanning(store.cell[other], pbc)
+    return _crystals(numbers, positions, cells, pbc, tolerance)
+
+
+def turning(store: Store, one: int, copy: int) -> Superposition:
+    """How a copy becomes the geometry that it is a copy of.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    found = superposed(store, one, copy, NEAR)
+    if found is None:
+        raise ValueError(f"geometries {one} and {copy} are no copies")
+    return found
+
+
+def _exact(store: Store, index: int) -> bytes:
+    mine = slice(store.offsets[index], store.offsets[index + 1])
+    parts = (store.numbers[mine], store.positions[mine], store.cell[index], store.pbc[index])
+    return blake2b(b"".join(each.tobytes() for each in parts), digest_size=16).digest()
+
+
+def _numbered(rows: NDArray[np.int64]) -> Indices:
+    """Numbers of equal rows (G, k) by first appearance, (G,)."""
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    rank = np.empty_like(first)
+    rank[np.argsort(first)] = np.arange(len(first))
+    numbers: Indices = rank[inverse.reshape(-1)]
+    return numbers
+
+
+def _merge_rounded(store: Store, indices: Indices, ids: Indices) -> None:
+    """Give each of some geometries the number of the first that it is a copy of."""
+    fine = SAME * _FINEST
+    rounded = np.round(_points(store, indices, _kinds(store, indices)) / fine)
+    cells, cell = np.unique(rounded, axis=0, return_inverse=True)
+    cell = cell.reshape(-1)
+    near = cKDTree(cells * fine).query_pairs(SAME + 2 * fine, p=np.inf, output_type="ndarray")
+    neighbours = defaultdict(list)
+    for one, other in near.tolist():
+        neighbours[one].append(other)
+        neighbours[other].append(one)
+    crowded = np.bincount(cell, minlength=len(cells)) > 1
+    crowded[near.reshape(-1)] = True
+    kept: dict[int, list[int]] = defaultdict(list)
+    for place in np.flatnonzero(crowded[cell]).tolist():
+        index, mine = int(indices[place]), int(cell[place])
+        known = (each for c in (mine, *neighbours[mine]) for each in kept[c])
+        copied = next((each for each in known if superposed(store, each, index)), None)
+        if copied is None:
+            kept[mine].append(index)
+        else:
+            ids[index] = copied
+
+
+def _kinds(store: Store, indices: Indices) -> Indices:
+    """A number for every composition and periodicity, of some geometries (K,)."""
+    counts = store.element_counts(store.elements)[indices].astype(np.int64)
+    return _numbered(np.concatenate([counts, store.pbc[indices]], axis=1))
+
+
+def _points(store: Store, indices: Indices, kinds: Indices) -> Array:
+    """Kind and invariants, none of which changes by more than the atoms are moved, (K, 13)."""
+    points = np.zeros((len(indices), 13))
+    points[:, 0] = kinds
+    for begin in range(0, len(indices), _PIECE):
+        piece = indices[begin : begin + _PIECE]
+        periodic = store.pbc[piece].any(axis=1)
+        for invariants, mine in ((_spreads, ~periodic), (_lattices, periodic)):
+            if mine.any():
+                found = invariants(store, piece[mine])
+                points[begin + np.flatnonzero(mine), 1 : 1 + found.shape[1]] = found
+    return points
+
+
+def _atoms_of(store: Store, chosen: Indices) -> tuple[Indices, Indices, Indices]:
+    """Rows of the atoms of some geometries, whose they are (A,), and the first of each (K,)."""
+    counts = store.n_atoms[chosen]
+    starts = np.cumsum(counts) - counts
+    owner = np.repeat(np.arange(len(chosen)), counts)
+    return store.offsets[chosen][owner] + np.arange(len(owner)) - starts[owner], owner, starts
+
+
+def _shares(numbers: Indices, owner: Indices, starts: Indices) -> list[Array]:
+    """Weights of atoms that add up to 1 in every geometry: all alike, and by atomic number."""
+    weights = (np.ones(len(numbers)), numbers.astype(np.float64))
+    return [each / np.add.reduceat(each, starts)[owner] for each in weights]
+
+
+def _spreads(store: Store, chosen: Indices) -> Array:
+    """Principal radii of gyration of molecules, with two sorts of weights, (K, 6)."""
+    rows, owner, starts = _atoms_of(store, chosen)
+    radii = []
+    for share in _shares(store.numbers[rows], owner, starts):
+        x = store.positions[rows]
+        x = x - np.add.reduceat(share[:, None] * x, starts)[owner]
+        squares = share[:, None] * x[:, [0, 0, 0, 1, 1, 2]] * x[:, [0, 1, 2, 1, 2, 2]]
+        six = np.add.reduceat(squares, starts)
+        moments = six[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
+        radii.append(np.sqrt(np.maximum(np.linalg.eigvalsh(moments), 0.0)))
+    return np.concatenate(radii, axis=1)
+
+
+def _lattices(store: Store, chosen: Indices) -> Array:
+    """Edges and diagonals of cells, and structure factors with two sorts of weights, (K, 12)."""
+    rows, owner, starts = _atoms_of(store, chosen)
+    pbc = store.pbc[chosen]
+    cells = np.array([spanning(c, p) for c, p in zip(store.cell[chosen], pbc, strict=True)])
+    inverse = np.linalg.inv(cells)
+    waves = np.exp(2j * np.pi * np.einsum("ai,aij->aj", store.positions[rows], inverse[owner]))
+    per_angstrom = pbc / (2 * np.pi * np.linalg.norm(inverse, axis=1))
+    lattice = np.where(pbc[:, :, None], cells, 0.0)
+    edges = np.concatenate([lattice, lattice + np.roll(lattice, 1, axis=1)], axis=1)
+    factors = [
+        per_angstrom * np.abs(np.add.reduceat(share[:, None] * waves, starts))
+        for share in _shares(store.numbers[rows], owner, starts)
+    ]
+    return np.concatenate([np.linalg.norm(edges, axis=2), *factors], axis=1)
+
+
+def _molecules(
+    numbers: tuple[Indices, Indices], positions: tuple[Array, Array], tolerance: float
+) -> Superposition | None:
+    """The best superposition, but the first that is as good as rounding allows."""
+    one, other = (each - each.mean(axis=0) for each in positions)
+    best, least = None, tolerance
+    for order in _orders(numbers, one, other, tolerance):
+        rotation = _rotation(one, other[order])
+        left = float(np.linalg.norm(other[order] @ rotation - one, axis=1).max())
+        if left <= least:
+            best, least = Superposition(order, rotation), left
+        if least < _ROUNDING:
+            break
+    return best
+
+
+def _orders(
+    numbers: tuple[Indices, Indices], one: Array, other: Array, tolerance: float
+) -> Iterator[Indices]:
+    """Which atom of the other geometry each atom may be: those of symmetric molecules are many."""
+    if np.array_equal(*numbers):
+        yield np.arange(len(one))
+    anchors = _anchors(one)
+    for images in _images(numbers, (one, other), anchors, 2 * tolerance):
+        order = _paired(numbers, one, other @ _rotation(one[anchors], other[images]))
+        if order is not None:
+            yield order
+
+
+def _rotation(one: Array, other: Array) -> Array:
+    """The best rotation or reflection of ``other`` onto ``one``, both (n, 3).
+
+    Source: Kabsch, Acta Cryst. A 32, 922 (1976).
+    """
+    u, _, vt = np.linalg.svd(other.T @ one)
+    rotation: Array = u @ vt
+    return rotation
+
+
+def _anchors(positions: Array) -> list[int]:
+    """Up to three atoms (of n, centred) that together with the centre make a frame."""
+    left, anchors = positions.copy(), []
+    for _ in range(3):
+        lengths = np.linalg.norm(left, axis=1)
+        anchors.append(int(lengths.argmax()))
+        if lengths.max() < _FLAT:
+            return anchors[:-1]
+        axis = left[anchors[-1]] / lengths.max()
+        left -= np.outer(left @ axis, axis)
+    return anchors
+
+
+def _images(
+    numbers: tuple[Indices, Indices],
+    positions: tuple[Array, Array],
+    anchors: list[int],
+    tolerance: float,
+    chosen: tuple[int, ...] = (),
+) -> Iterator[list[int]]:
+    """Atoms of the other geometry that the anchors may be, by distances to each other."""
+    if len(chosen) == len(anchors):
+        yield list(chosen)
+        return
+    one, other = positions
+    anchor = anchors[len(chosen)]
+    fits = (numbers[1] == numbers[0][anchor]) & (
+        np.abs(np.linalg.norm(other, axis=1) - np.linalg.norm(one[anchor])) <= tolerance
+    )
+    for earlier, image in zip(anchors, chosen, strict=False):
+        distance = np.linalg.norm(one[anchor] - one[earlier])
+        fits &= np.abs(np.linalg.norm(other - other[image], axis=1) - distance) <= tolerance
+    for image in np.flatnonzero(fits).tolist():
+        yield from _images(numbers, positions, anchors, tolerance, (*chosen, image))
+
+
+def _paired(numbers: tuple[Indices, Indices], one: Array, other: Array) -> Indices | None:
+    """The atom of the other geometry on top of each; None unless there is one, of its element."""
+    distances, order = cKDTree(other).query(one)
+    return _checked(numbers, order) if distances.max() < _ATOM else None
+
+
+def _checked(numbers: tuple[Indices, Indices], order: Indices) -> Indices | None:
+    whole = len(np.unique(order)) == len(order) and np.array_equal(numbers[0], numbers[1][order])
+    return order if whole else None
+
+
+def _crystals(
+    numbers: tuple[Indices, Indices],
+    positions: tuple[Array, Array],
+    cells: tuple[Array, Array],
+    pbc: NDArray[np.bool_],
+    tolerance: float,
+) -> Superposition | None:
+    rotation = _rotation(*cells)
+    if np.linalg.norm(cells[1] @ rotation - cells[0], axis=1).max() > tolerance:
+        return None
+    one, other = (x @ np.linalg.inv(c) for x, c in zip(positions, cells, strict=True))
+    same = np.arange(len(one))
+    if np.array_equal(*numbers) and _shifted(one, other, cells[0], pbc) <= tolerance:
+        return Superposition(same, rotation)
+    kinds, counts = np.unique(numbers[0], return_counts=True)
+    rare = kinds[counts.argmin()]
+    anchor = one[np.flatnonzero(numbers[0] == rare)[0]]
+    tree = cKDTree(np.where(pbc, _wrapped(other), other), boxsize=pbc.astype(float))
+    for image in np.flatnonzero(numbers[1] == rare):
+        moved = one + other[image] - anchor
+        moved = np.where(pbc, _wrapped(moved), moved)
+        if len(moved) > 8 and tree.query(moved[:8])[0].max() > _ATOM:
+            continue
+        order = _checked(numbers, tree.query(moved)[1])
+        if order is not None and _shifted(one, other[order], cells[0], pbc) <= tolerance:
+            return Superposition(order, rotation)
+    return None
+
+
+def _wrapped(fractional: Array) -> Array:
+    wrapped: Array = fractional % 1.0 % 1.0  # the remainder of -1e-17 is 1
+    return wrapped
+
+
+def _shifted(one: Array, other: Array, cell: Array, pbc: NDArray[np.bool_]) -> float:
+    """How far an atom is from its image at most, in angstrom, after the best shift."""
+    step = other - one
+    step = step - step[0]
+    step = (step - np.where(pbc, np.round(step), 0.0)) @ cell
+    return float(np.linalg.norm(step - step.mean(axis=0), axis=1).max())

@@ -1,5 +1,6 @@
 """Stores made of ASE objects, and one store made of several."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from idle_md.data.manifest import Manifest
 from idle_md.data.states import CHARGE, plain, total_charge
 from idle_md.data.store import Labels, Store
 
+RANKS = ("test", "ood", "validation", "train")
+"""Roles, those that a geometry keeps before others where copies have several."""
 ENERGY_GAP, FORCE_GAP = 0.02, 0.1
 """What labels of copies may differ by, in eV and eV/angstrom: rounding, not another state."""
 
@@ -75,35 +78,49 @@ def join(stores: Sequence[Store]) -> Store:
 
 
 def merge_copies(store: Store) -> Store:
-    """Keep one of every geometry, the first, with the role and the labels of all its copies.
+    """Keep one of every geometry, the first, with the labels of all its copies.
+
+    Of their roles, ``test`` comes first, then ``ood``, ``validation`` and ``train``: what one data
+    set holds out is not trained on because another one has it too.
 
     Copies are geometries whose atoms are apart by at most 2e-4 angstrom after they were turned,
     moved, mirrored or renumbered; forces are turned with them. Where several copies have the same
     label, the first counts.
 
+    Warns
+    -----
+    UserWarning
+        Geometries to train on become held-out ones.
+
     Raises
     ------
     ValueError
-        Copies of a geometry have different roles, or different labels of one level.
+        Copies of a geometry have different labels of one level.
     """
     ids = geometry_ids(store)
     first = np.unique(ids, return_index=True)[1][ids]
     is_copy = first != np.arange(store.n_geometries)
     merged = store.select(np.arange(store.n_geometries))
+    held_out = set()
     for copy in np.flatnonzero(is_copy):
-        _complete(merged, int(first[copy]), int(copy))
+        index = int(first[copy])
+        both = {str(merged.role[index]), str(merged.role[copy])}
+        _complete(merged, index, int(copy))
+        if "train" in both and merged.role[index] in ("test", "ood"):
+            held_out.add(index)
+    if held_out:
+        some = ", ".join(dict.fromkeys(str(merged.group[index]) for index in sorted(held_out)))
+        warnings.warn(
+            f"{len(held_out)} geometries have the role train in one place and are held out in "
+            f"another ({some}): they are held out",
+            stacklevel=2,
+        )
     return merged.select(~is_copy)
 
 
 def _complete(store: Store, index: int, copy: int) -> None:
     """Give a geometry what its copy has and it has not."""
-    if store.role[index] == "":
-        store.role[index] = store.role[copy]
-    elif store.role[copy] not in ("", store.role[index]):
-        raise ValueError(
-            f"the same geometry of {str(store.group[index])!r} has the role {store.role[index]} "
-            f"and the role {store.role[copy]}; remove one of the two"
-        )
+    store.role[index] = min(store.role[index], store.role[copy], key=_rank)
     mine, its = (slice(*store.offsets[each : each + 2]) for each in (index, copy))
     to_mine = turning(store, index, copy)
     for name, labels in store.labels.items():
@@ -119,6 +136,10 @@ def _complete(store: Store, index: int, copy: int) -> None:
                 f"{name} energies differ by {gaps[0]:.4g} eV and their forces by up to "
                 f"{gaps[1]:.4g} eV/angstrom; give the wrong one's level another name, or remove it"
             )
+
+
+def _rank(role: str) -> int:
+    return RANKS.index(role) if role in RANKS else len(RANKS) + (role == "")
 
 
 def check_copies(store: Store, fidelities: Sequence[str]) -> None:

@@ -50,9 +50,17 @@ def test_copies_become_one_with_the_labels_of_all() -> None:
     np.testing.assert_array_equal(store.labels["low"].energy, [-3.0, -1.0])
     np.testing.assert_array_equal(store.labels["high"].energy, [np.nan, -2.0])
     assert store.has_forces("high").tolist() == [False, True]
-    again.role = np.array(["train"])
-    with pytest.raises(ValueError, match="'H2O' has the role test and the role train"):
-        merge_copies(join([second, again]))
+
+
+@pytest.mark.parametrize("held_out", ["test", "ood"])
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_what_one_data_set_holds_out_is_held_out(held_out: str, comes_first: bool) -> None:
+    one, other = labelled("H2O", "low", -1.0), labelled("H2O", "high", -2.0)
+    one.role, other.role = np.array([held_out]), np.array(["train"])
+    with pytest.warns(UserWarning, match=r"1 geometries have the role train .*\(H2O\)"):
+        store = merge_copies(join([one, other] if comes_first else [other, one]))
+    assert store.role.tolist() == [held_out]
+    assert store.has_energy("high").all()
 
 
 def test_one_name_for_two_levels_is_refused() -> None:

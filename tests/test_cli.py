@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import typer
@@ -105,3 +106,15 @@ def test_a_bug_keeps_its_traceback(monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["idle-md"])
     with pytest.raises(RuntimeError, match="a bug"):
         cli.main()
+
+
+def test_warnings_are_one_line(tmp_path: Path) -> None:
+    frame = "1\nlow_energy=-1.0 role={} molecule=neon\nNe 0 0 0\n"
+    names = []
+    for role in ("test", "train"):
+        names.append(str(tmp_path / f"{role}.xyz"))
+        Path(names[-1]).write_text(frame.format(role))
+    result = run_idle_md("data", "join", *names, "-o", str(tmp_path / "both.h5"))
+    assert result.returncode == 0
+    assert result.stderr.startswith("warning: 1 geometries have the role train")
+    assert result.stderr.count("\n") == 1

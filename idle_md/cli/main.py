@@ -1,8 +1,10 @@
 """The `idle-md` command: its verbs put together, and errors as one line."""
 
 import sys
+import warnings
 from importlib.metadata import version
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TextIO
 
 import typer
 
@@ -61,11 +63,27 @@ def _options(
 
 def main() -> None:
     """Run the `idle-md` command; bad input ends it with one line on stderr and exit code 1."""
+    warnings.showwarning = _print_warning
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
         _print_error(error)
         sys.exit(1)
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of this package as one line, others as Python does."""
+    text = f"warning: {message}\n"
+    if Path(__file__).parents[1] not in Path(filename).parents:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    sys.stderr.write(text)
 
 
 def _print_error(error: ValueError | OSError | ImportError) -> None:

@@ -104,7 +104,7 @@ def _by_role(store: Store, copies: Indices) -> dict[str, Indices]:
         raise ValueError(
             f"geometries {first[clash[0]]} and {clash[0]} are the same, but their roles are "
             f"{roles[first[clash[0]]]} and {roles[clash[0]]}; remove one of them, or make them one "
-            "with `idle-md data join` where one has no role"
+            "with `idle-md data join`, which keeps what is held out"
         )
     return {role: np.flatnonzero(roles == role) for role in ROLES}
 

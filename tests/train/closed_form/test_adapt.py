@@ -297,7 +297,7 @@ def test_refinement_knows_the_data_set_and_forgets_nothing(
         assert about["config"]["data"]["replay"] == replay
         errors[name] = errors_of_potential(refined, other, "gfn2")[0]["force_mae_mev_per_angstrom"]
     before = errors_of_potential(load_checkpoint(pretrained)[0], other, "gfn2")[0]
-    assert errors["replay"] < errors["alone"]
+    assert errors["alone"] is None  # its level does not know nitrogen any more
     assert errors["replay"] < before["force_mae_mev_per_angstrom"]
 
 

@@ -52,12 +52,14 @@ class Superposition:
         return (vectors[self.order] @ self.rotation).astype(vectors.dtype)
 
 
-def geometry_ids(store: Store) -> Indices:
+def geometry_ids(store: Store, nuclei: Indices | None = None) -> Indices:
     """A number for every geometry, the same for copies of one, shape (G,).
 
-    Copies have the same charge. Numbers are given by first appearance.
+    Copies have the same charge. Numbers are given by first appearance; ``nuclei`` are those of
+    :func:`nuclear_ids`, where they are known.
     """
-    return _numbered(np.stack([nuclear_ids(store), store.charge], axis=1))
+    known = nuclear_ids(store) if nuclei is None else nuclei
+    return _numbered(np.stack([known, store.charge], axis=1))
 
 
 def nuclear_ids(store: Store) -> Indices:

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idle_md.data.identity import geometry_ids, nuclear_ids, turning
+from idle_md.data.identity import geometry_ids, turning
 from idle_md.data.manifest import Manifest
 from idle_md.data.states import CHARGE, plain, total_charge
 from idle_md.data.store import Labels, Store
@@ -142,15 +142,23 @@ def _rank(role: str) -> int:
     return RANKS.index(role) if role in RANKS else len(RANKS) + (role == "")
 
 
-def check_copies(store: Store, fidelities: Sequence[str]) -> None:
+def check_copies(store: Store, fidelities: Sequence[str], ids: NDArray[np.int64]) -> None:
     """Check that geometries of the same nuclei have the same labels, whatever their charge.
+
+    Parameters
+    ----------
+    store
+        Geometries, G of them.
+    fidelities
+        Whose labels.
+    ids
+        Numbers of their nuclei (G,), see :func:`~idle_md.data.identity.nuclear_ids`.
 
     Raises
     ------
     ValueError
         Two of them have energies of one level that are apart by more than 0.02 eV.
     """
-    ids = nuclear_ids(store)
     for fidelity in fidelities:
         known = np.flatnonzero(store.has_energy(fidelity))
         energy = store.labels_of(fidelity).energy[known]

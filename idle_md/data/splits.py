@@ -20,6 +20,7 @@ def split(
     test: float = 0.0,
     by: Literal["geometry", "group"] = "geometry",
     seed: int = 0,
+    nuclei: Indices | None = None,
 ) -> dict[str, Indices]:
     """Split the geometries of a store so that every split has its share of every level's labels.
 
@@ -39,6 +40,8 @@ def split(
         What is drawn: single geometries, or whole groups (molecules).
     seed
         Seed of the draw.
+    nuclei
+        What :func:`~idle_md.data.identity.nuclear_ids` says of the store, where it is known.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def split(
         raise ValueError(
             f"validation={validation} and test={test} must be fractions that leave some to train"
         )
-    copies = geometry_ids(store)
+    copies = geometry_ids(store, nuclei)
     parts = _by_role(store, copies)
     pool = parts["train"]
     units = {"geometry": exact_ids(store), "group": store.group}[by][pool]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from idle_md.data import GeometryTensors, Store, draw_labels, join, load, merge_copies, split
+from idle_md.data.identity import nuclear_ids
 from idle_md.data.joining import check_copies
 from idle_md.data.states import check_states
 from idle_md.train.batches import BatchStream, Indices
@@ -50,8 +51,9 @@ def build_task(config: TrainConfig) -> Task:
     store = load_store(config)
     _check_labels(config, store)
     check_states(store)
-    check_copies(store, config.fidelities)
-    splits = split(store, **config.data.split.model_dump())
+    nuclei = nuclear_ids(store)
+    check_copies(store, config.fidelities, nuclei)
+    splits = split(store, **config.data.split.model_dump(), nuclei=nuclei)
     allowed = allowed_labels(config, store, splits)
     tensors = GeometryTensors(store, config.backbone.cutoff, config.fidelities)
     _mask(config, tensors, allowed)

@@ -51,7 +51,8 @@ test-torchforce: env ## Build the plugins and test on the torchforce stack
 test-latest: env-latest ## Build the plugins and test on the latest stack
 	$(call build_and_test,$(LATEST),latest) $(addprefix --ignore=,$(ONCE))
 
-test-fast: env ## What needs no processes, no long dynamics and no plugins, on the torchforce stack
+test-fast: env ## What needs no processes, no long dynamics and no LAMMPS, on the torchforce stack
+	$(TORCHFORCE)/bin/idle-md build-plugins --ops --folder build/torchforce
 	$(call pytest,$(TORCHFORCE)) $(addprefix --ignore=,$(LONG))
 
 test-slow: env ## The tests that take minutes, on the torchforce stack

@@ -3,13 +3,11 @@
 import json
 import sys
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from idle_md.cli.main import app, main
-from idle_md.data import Store, join, load
-from idle_md.data.identity import geometry_ids
+from idle_md.data import Store
 
 
 def idle_md(*arguments: object) -> str:
@@ -33,10 +31,9 @@ def test_sample_label_info(tmp_path, added_levels, scheduler) -> None:
     assert set(cheap["level"]["isolated_atoms_ev"]) == {"H", "O"}
     assert sum(info["fidelities"]["buggy"]["n_energies"].values()) == 0
     idle_md("data", "join", store, "chno-mini", "-o", tmp_path / "all.h5")
-    joined = join([Store.read(store), load("chno-mini")])
-    n_geometries = len(np.unique(geometry_ids(joined)))
-    assert 18544 <= n_geometries <= 12 + 18544  # two of chno-mini are turned copies
-    assert Store.read(tmp_path / "all.h5").has_energy("gfn2").sum() == n_geometries
+    # Two of chno-mini are turned copies, and so is a relaxed start, as far as it is relaxed.
+    n_geometries = Store.read(tmp_path / "all.h5").has_energy("gfn2").sum()
+    assert n_geometries in (11 + 18544, 12 + 18544)
 
 
 @pytest.mark.parametrize(

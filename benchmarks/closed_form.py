@@ -2,7 +2,9 @@
 
 For each way of choosing labelled geometries (at random, at random but evenly over the molecules, or
 by the variance that is left) and each number of them: errors on the frozen held-out geometries of
-chno-mini, on the model's own low level and on that level live, seconds and memory.
+chno-mini, on the model's own low level and on that level live, seconds and memory. With --held-out,
+also on geometries drawn from those that could be chosen, which are then not among them: of the same
+molecules and as hot, while the frozen test geometries are of half of the molecules.
 
     python benchmarks/closed_form.py runs/low/best.ckpt --labels 12 24 36 54 72 108 144
 """
@@ -29,6 +31,7 @@ from idle_md.train.closed_form.teacher import known_level, teacher_labels
 from idle_md.train.errors import compare
 
 DATA, HIGH = "chno-mini", "wb97x"
+JUDGED = ("test", "ood", "pool")  # the last: held out of what could be chosen
 
 
 def differences(store: Store, base: Potential, chosen: Indices, forces: bool) -> Differences:
@@ -62,7 +65,7 @@ def fitted(store: Store, base: Potential, chosen: Indices, forces: bool) -> dict
     found: dict[str, Any] = {"labels": len(chosen), "cpu_seconds": seconds}
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found["rows"] = sum(len(one) for one in posterior.observed)
-    for role in ("test", "ood"):
+    for role in (role for role in JUDGED if role in store.role):
         part = store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
         low = part.labels_of(base.fidelities[0])
         for name, shown in (("model", None), ("live", low)):
@@ -80,6 +83,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--choices", nargs="+", default=["random", "evenly", "variance"])
     parser.add_argument("--energies", action="store_true", help="use no forces of the high level")
+    parser.add_argument(
+        "--held-out", type=int, default=0, help="geometries of the pool to judge by"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -88,9 +94,13 @@ def main() -> None:
     pool = np.flatnonzero(~np.isin(store.role, ["test", "ood"]) & store.has_energy(HIGH))
     rows = []
     for seed in arguments.seeds:
+        held_out = np.random.default_rng(seed).permutation(pool)[: arguments.held_out]
+        store.role = load(DATA).role
+        store.role[held_out] = "pool"
+        left = np.setdiff1d(pool, held_out)
         for choice in arguments.choices:
             most = max(arguments.labels)
-            chosen = chooser(store, pool, choice, most, seed, arguments.model)
+            chosen = chooser(store, left, choice, most, seed, arguments.model)
             for labels in arguments.labels:
                 row = fitted(store, base, chosen(labels), not arguments.energies)
                 rows.append({"choice": choice, "seed": seed, **row})

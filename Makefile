@@ -34,10 +34,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-fast test-torchforce test-latest test-slow env env-latest lint clean FORCE
+.PHONY: help quickstart test test-fast test-torchforce test-latest test-slow bench-data-efficiency env env-latest \
+	lint clean FORCE
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
 	@echo 'VENV=place overrides the place of the environment, PYTHON=program the interpreter it is made with.'
 
 quickstart: env ## Train, export and run a potential in OpenMM through TorchForce; report in runs/quickstart
@@ -57,6 +58,14 @@ test-fast: env ## What needs no processes, no long dynamics and no LAMMPS, on th
 
 test-slow: env ## The tests that take minutes, on the torchforce stack
 	$(call pytest,$(TORCHFORCE)) -m slow
+
+bench-data-efficiency: env ## Errors by number of labels, a part of docs/evidence.md measured again (40 minutes)
+	mkdir -p runs/benchmarks
+	$(TORCHFORCE)/bin/idle-md data join chno-mini data/chno/*.h5 -o runs/benchmarks/chno.h5
+	$(TORCHFORCE)/bin/python benchmarks/data_efficiency/run.py --store runs/benchmarks/chno.h5 --fresh \
+		--out runs/benchmarks/again --workers 2 --experiments "a'" --most 72 --seeds 0 1 \
+		--methods trivial single transfer adapt
+	$(TORCHFORCE)/bin/python benchmarks/data_efficiency/check.py runs/benchmarks/again
 
 lint: env ## Formatting, lint, types and import contracts
 	$(TORCHFORCE)/bin/ruff check

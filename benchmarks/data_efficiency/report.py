@@ -92,8 +92,7 @@ def experiment(rows: Sequence[Row]) -> dict[str, Any]:
     for name in methods:
         some = [row for row in rows if row["method"] == name]
         found[name] = {**curves(some, "test"), "ood": curves(some, "ood")}
-        minutes = [row["minutes"] for row in some if row.get("minutes") is not None]
-        found[name]["minutes"] = float(np.mean(minutes)) if minutes else None
+        found[name]["minutes"] = [minutes(some, each) for each in found[name]["budgets"]]
     for name in set(methods) - {TRIVIAL, "single"} if "single" in methods else ():
         factors = {
             metric: factor
@@ -103,6 +102,13 @@ def experiment(rows: Sequence[Row]) -> dict[str, Any]:
         smallest = min(factors.values(), key=lambda factor: factor["value"], default=None)
         found[name]["reduction_factor"] = {**factors, "smallest": smallest}
     return found
+
+
+def minutes(rows: Sequence[Row], budget: int) -> float | None:
+    """Return the mean minutes of trainings; None where they are not known."""
+    known = [row.get("minutes") for row in rows if row["budget"] == budget]
+    found = [each for each in known if each is not None]  # not paused
+    return float(np.mean(found)) if found else None
 
 
 def draw(letter: str, methods: Mapping[str, Any]) -> Path:
@@ -140,15 +146,25 @@ def draw(letter: str, methods: Mapping[str, Any]) -> Path:
 
 def table(methods: Mapping[str, Any]) -> str:
     """Return errors on held-out and on larger molecules as a Markdown table."""
-    lines = ["| labels | method | draws | held out: E / relative / F | larger: E / relative / F |"]
-    lines.append("| --- | --- | --- | --- | --- |")
+    headings = (
+        "labels",
+        "method",
+        "draws",
+        "held out: E / relative / F",
+        "larger: E / relative / F",
+    )
+    lines = [f"| {' | '.join((*headings, 'minutes'))} |", "| --- | --- | --- | --- | --- | --- |"]
     budgets = sorted({budget for each in methods.values() for budget in each["budgets"]})
     for budget in budgets:
         for name, found in methods.items():
             if budget in found["budgets"]:
                 cells = [_errors(found, budget), _errors(found["ood"], budget)]
-                draws = found["draws"][found["budgets"].index(budget)]
-                lines.append(f"| {budget} | `{name}` | {draws} | {' | '.join(cells)} |")
+                at = found["budgets"].index(budget)
+                took = found["minutes"][at]
+                cells += [f"{took:.1f}" if took else ""]
+                lines.append(
+                    f"| {budget} | `{name}` | {found['draws'][at]} | {' | '.join(cells)} |"
+                )
     return "\n".join(lines)
 
 

@@ -43,10 +43,11 @@ def trained(job: Job, place: Place) -> dict[str, Any]:
         share_joint_training(replace(job, method="idle"), configurations[0].out, place)
     found = [train_unless_finished(config, None) for config in configurations]
     scores = [load_checkpoint(run.best_checkpoint)[1]["validation"]["score"] for run in found]
-    best, metrics = found[int(np.argmin(scores))], [run.read_metrics() for run in found]
-    errors = errors_of_file(best.best_checkpoint, JUDGED, roles=ROLES)
+    best, metrics = int(np.argmin(scores)), [run.read_metrics() for run in found]
+    errors = errors_of_file(found[best].best_checkpoint, JUDGED, roles=ROLES)
     high = EXPERIMENTS[job.experiment].high
     row = {role: errors[role][high] for role in ROLES if high in errors.get(role, {})}
+    row |= {key: metrics[best][key] for key in ("uncertainty",) if key in metrics[best]}
     return {**row, "minutes": sum(each["train_seconds"] for each in metrics) / 60}
 
 

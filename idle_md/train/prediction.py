@@ -16,6 +16,7 @@ from idle_md.data import Batch, GeometryTensors
 from idle_md.deploy import DeployedModel
 from idle_md.edge_contract import edge_forces, sum_by_system
 from idle_md.nn import Potential
+from idle_md.train.compiler_cache import remove_half_written
 
 Gradients = tuple[Tensor, list[Tensor]]
 Predictor = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -169,6 +170,7 @@ def compiled_gradients() -> Callable[..., Gradients]:
             "compile: true needs a C++ compiler, and none is on the PATH: install g++, or set "
             "compile: false"
         )
+    remove_half_written()
     # It warns about a missing CUDA toolkit on machines that have no GPU either.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     compiled: Callable[..., Gradients] = torch.compile(_gradients, dynamic=True, fullgraph=True)

@@ -1,11 +1,13 @@
 """What is printed, in full: on a terminal of any width, in a file and in a pipe."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+KINDS = {"energy": "energies", "forces": "geometries with forces", "stress": "stresses"}
 WIDEST = 10_000  # columns: more than any table has
 
 
@@ -49,3 +51,15 @@ class _Console(Console):
         super().print(table, crop=False, soft_wrap=False)
         if caption:
             super().print(caption, style="table.caption", soft_wrap=True)
+
+
+def label_table(title: str, counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
+    """Return a table of how many labels there are, by fidelity, split and kind."""
+    table = Table("fidelity", "split", title=title)
+    rows = [(f, split, kinds) for f, splits in counts.items() for split, kinds in splits.items()]
+    shown = [kind for kind in KINDS if any(kind in kinds for *_, kinds in rows)]
+    for kind in shown:
+        table.add_column(KINDS[kind], justify="right")
+    for fidelity, split, kinds in rows:
+        table.add_row(fidelity, split, *(f"{kinds[kind]:,}" for kind in shown))
+    return table

@@ -11,5 +11,8 @@ KCAL_PER_MOL: float = units.kcal / units.mol
 KJ_PER_MOL: float = units.kJ / units.mol
 """One kJ/mol in eV."""
 
+GPA: float = units.GPa
+"""One gigapascal in eV/angstrom^3."""
+
 NM: float = units.nm
 """One nanometre in angstrom."""

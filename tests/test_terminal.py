@@ -13,8 +13,7 @@ from idle_md.cli.main import app
 from idle_md.data import load
 from idle_md.engines.benchmark import Report, Timing
 from idle_md.engines.parity.check import Check, Comparison
-from idle_md.terminal import make_console
-from idle_md.train.report import label_table
+from idle_md.terminal import label_table, make_console
 
 ON_A_TERMINAL = {"FORCE_COLOR": "1", "TERM": "dumb", "LINES": "50"}
 WIDTHS = (60, 80)
@@ -34,7 +33,7 @@ def printed(table: Table, width: int, terminal: bool) -> str:
 def labels_used() -> Table:
     counts = {"energy": 123_456_789, "forces": 987_654_321}
     name = "wb97x_d4_def2_qzvppd_counterpoise_corrected_at_the_complete_basis"
-    return label_table({name: {"train": counts, "validation": counts}})
+    return label_table("Labels used", {name: {"train": counts, "validation": counts}})
 
 
 def engines_compared() -> Table:

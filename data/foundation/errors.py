@@ -54,7 +54,7 @@ def baseline(store: Store, fidelity: str, part: Store) -> dict[str, Any]:
 def by_element(potential: Potential, part: Store, fidelity: str) -> dict[str, float]:
     """Return mean absolute errors of force components in meV/angstrom by element of the atom."""
     tensors = GeometryTensors(part, potential.backbone.cutoff, [fidelity], potential.dtype)
-    _, forces = predict_all(potential_predictor(potential, fidelity), tensors)
+    _, forces, _ = predict_all(potential_predictor(potential, fidelity), tensors)
     errors = np.abs(forces - part.labels_of(fidelity).forces).mean(1)
     return {
         symbols([z])[0]: 1e3 * float(np.nanmean(errors[part.numbers == z])) for z in part.elements

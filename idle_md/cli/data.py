@@ -99,6 +99,14 @@ def import_(
     forces: Annotated[
         list[str] | None, typer.Option(metavar="KEY=FIDELITY", help="Forces; repeatable.")
     ] = None,
+    stress: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=FIDELITY", help="Stresses, positive under tension; repeatable."),
+    ] = None,
+    virial: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=FIDELITY", help="Virials, -stress times volume; repeatable."),
+    ] = None,
     geometries: Annotated[
         Path | None, typer.Option(help="Store or XYZ file that a CSV table is added to.")
     ] = None,
@@ -113,8 +121,16 @@ def import_(
     force_unit: Annotated[
         str | None, typer.Option(help="Such as hartree/bohr; default: energy over length.")
     ] = None,
+    stress_unit: Annotated[
+        str | None,
+        typer.Option(help="GPa, kbar, bar, MPa or such as eV/angstrom^3; default: the others'."),
+    ] = None,
     gradients: Annotated[
         bool, typer.Option("--gradients", help="The forces are gradients, of the other sign.")
+    ] = False,
+    flip_stress: Annotated[
+        bool,
+        typer.Option("--flip-stress", help="Stresses have the sign of pressures, as in VASP."),
     ] = False,
     trust_units: Annotated[
         bool, typer.Option("--trust-units", help="Take units as they are, without checks.")
@@ -129,12 +145,16 @@ def import_(
         fidelity=fidelity,
         energy=_mapping(energy, "--energy"),
         forces=_mapping(forces, "--forces"),
+        stress=_mapping(stress, "--stress"),
+        virial=_mapping(virial, "--virial"),
         geometries=geometries,
         level_key=level_key,
         energy_unit=energy_unit,
         length_unit=length_unit,
         force_unit=force_unit,
+        stress_unit=stress_unit,
         gradients=gradients,
+        flip_stress=flip_stress,
         trust_units=trust_units,
     )
     save(store, out)
@@ -153,6 +173,7 @@ def _mapping(pairs: list[str] | None, option: str) -> dict[str, str]:
 def _label_counts(store: "Store") -> str:
     return ", ".join(
         f"{name} {store.has_energy(name).sum()} E + {store.has_forces(name).sum()} F"
+        + (f" + {n_stress} S" if (n_stress := store.has_stress(name).sum()) else "")
         for name in store.fidelities
     )
 
@@ -186,16 +207,15 @@ def _overview(summary: "Summary") -> "Table":
 
 def _counts(summary: "Summary") -> "Table":
     fidelities = summary.fidelities
-    table = _table(
-        "Labels", "role", "geometries", *(f"{name} {kind}" for name in fidelities for kind in "EF")
-    )
+    counts: dict[str, dict[str, int]] = {}
+    for name, each in fidelities.items():
+        counts |= {f"{name} E": each.n_energies, f"{name} F": each.n_forces}
+        if any(each.n_stress.values()):
+            counts[f"{name} S"] = each.n_stress
+    table = _table("Labels", "role", "geometries", *counts)
     for role, n_geometries in summary.n_geometries_by_role.items():
-        counts = (
-            count[role]
-            for each in fidelities.values()
-            for count in (each.n_energies, each.n_forces)
-        )
-        table.add_row(role, f"{n_geometries:,}", *(f"{count:,}" for count in counts))
+        cells = (f"{by_role[role]:,}" for by_role in counts.values())
+        table.add_row(role, f"{n_geometries:,}", *cells)
     return table
 
 
@@ -210,8 +230,15 @@ def _levels(summary: "Summary") -> "Table":
 
 
 def _ranges(summary: "Summary") -> "Table":
+    has_stress = any(each.pressure_range_gpa for each in summary.fidelities.values())
     table = _table(
-        "Ranges", "fidelity", "energy, eV", "eV/atom", "force, eV/angstrom", "mean |component|"
+        "Ranges",
+        "fidelity",
+        "energy, eV",
+        "eV/atom",
+        "force, eV/angstrom",
+        "mean |component|",
+        *(["pressure, GPa"] if has_stress else []),
     )
     for name, each in summary.fidelities.items():
         table.add_row(
@@ -220,6 +247,7 @@ def _ranges(summary: "Summary") -> "Table":
             _span(each.energy_range_ev_per_atom),
             _span(each.force_range_ev_per_angstrom),
             _number(each.force_mean_ev_per_angstrom, ".3f"),
+            *([_span(each.pressure_range_gpa)] if has_stress else []),
         )
     return table
 

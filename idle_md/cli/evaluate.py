@@ -25,7 +25,7 @@ def evaluate(
     from rich.markup import escape
     from rich.table import Table
 
-    from idle_md.cli.error_columns import add_error_columns, error_cells
+    from idle_md.cli.error_columns import add_errors
     from idle_md.terminal import make_console
     from idle_md.train.errors import errors_of_file
 
@@ -36,8 +36,8 @@ def evaluate(
     table = Table(title=escape(f"{model} on {data}: mean absolute errors"))
     table.add_column("role")
     table.add_column("fidelity")
-    add_error_columns(table)
-    for name, by_fidelity in errors.items():
-        for fidelity, row in by_fidelity.items():
-            table.add_row(name, fidelity, *error_cells(row))
+    rows = [
+        ((name, level), row) for name, levels in errors.items() for level, row in levels.items()
+    ]
+    add_errors(table, rows)
     make_console().print(table)

@@ -32,7 +32,7 @@ def info(
     """Print what a model is, what it was trained on and how good it is."""
     from rich.markup import escape
 
-    from idle_md.terminal import make_console
+    from idle_md.terminal import label_table, make_console
 
     model = at_fidelity(model, fidelity)
     file = model_path(model)
@@ -47,7 +47,7 @@ def info(
     console.print(escape(str(model)), style="bold")
     console.print(_card(about))
     if about.label_counts:
-        console.print(_labels(about))
+        console.print(label_table("Trained on", about.label_counts))
     if about.test_errors:
         console.print(_errors(about))
     for warning in _warnings(about):
@@ -107,35 +107,21 @@ def _shown(size: object) -> str:
     return " ".join(map(str, size)) if isinstance(size, list | tuple) else str(size)
 
 
-def _labels(about: "Metadata") -> "Table":
-    from rich.table import Table
-
-    table = Table(title="Trained on", title_justify="left")
-    for heading in ("fidelity", "split"):
-        table.add_column(heading)
-    for heading in ("energies", "geometries with forces"):
-        table.add_column(heading, justify="right")
-    for fidelity, by_split in about.label_counts.items():
-        for split, kinds in by_split.items():
-            counts = (f"{kinds[kind]:,}" for kind in ("energy", "forces"))
-            table.add_row(fidelity, split, *counts)
-    return table
-
-
 def _errors(about: "Metadata") -> "Table":
     from rich.table import Table
 
-    from idle_md.cli.error_columns import add_error_columns, error_cells
+    from idle_md.cli.error_columns import add_errors
 
     table = Table(title="Mean absolute errors on held-out geometries")
     table.add_column("role")
     table.add_column("of")
-    add_error_columns(table)
+    rows = []
     for role, errors in about.test_errors.items():
-        table.add_row(role, "this model", *error_cells(errors))
+        rows.append(((role, "this model"), errors))
         baseline = {k.removeprefix(BASELINE): errors[k] for k in errors if k.startswith(BASELINE)}
         if baseline:
-            table.add_row(role, "trivial baseline", *error_cells(baseline))
+            rows.append(((role, "trivial baseline"), baseline))
+    add_errors(table, rows)
     return table
 
 

@@ -13,6 +13,7 @@ from idle_md.data.edges import Geometries, check_geometries, estimated_edges, jo
 from idle_md.data.store import Store
 
 KEPT_BYTES = 1 << 28  # of ready-made neighbour lists
+_MOVED = ("species", "positions", "offsets", "energies", "forces", "stresses", "volumes")
 _AT_ONCE = 4096  # geometries, while neighbour lists are made
 
 
@@ -38,6 +39,10 @@ class Batch:
         Total energies in eV, float64, shape (B, n_fidelities); NaN where not labelled.
     forces
         Forces in eV/angstrom, shape (N, n_fidelities, 3); NaN where not labelled.
+    stresses
+        Stresses in eV/angstrom^3, float64, shape (B, n_fidelities, 6); NaN where not labelled.
+    volumes
+        Volumes in angstrom^3, float64, shape (B,); infinite where not periodic in all directions.
     """
 
     species: Tensor
@@ -48,6 +53,8 @@ class Batch:
     n_graphs: int
     energies: Tensor
     forces: Tensor
+    stresses: Tensor
+    volumes: Tensor
 
     @property
     def edge_vectors(self) -> Tensor:
@@ -66,6 +73,8 @@ class Batch:
             graph_index=self.graph_index.to(device),
             energies=self.energies.to(device),
             forces=self.forces.to(device, dtype),
+            stresses=self.stresses.to(device),
+            volumes=self.volumes.to(device),
         )
 
 
@@ -97,6 +106,10 @@ class GeometryTensors:
         NaN hides the label.
     forces
         Forces in eV/angstrom, shape (A, n_fidelities, 3); likewise.
+    stresses
+        Stresses in eV/angstrom^3, float64, shape (G, n_fidelities, 6); likewise.
+    volumes
+        Volumes in angstrom^3, float64, shape (G,); infinite where not periodic in all directions.
     offsets
         Geometry ``g`` owns the atoms ``offsets[g]:offsets[g + 1]``, shape (G + 1,).
 
@@ -119,7 +132,8 @@ class GeometryTensors:
         self.species = torch.from_numpy(store.numbers)  # (A,)
         self.positions = torch.from_numpy(store.positions).to(dtype)  # (A, 3)
         self.offsets = torch.from_numpy(store.offsets)  # (G + 1,)
-        self.energies, self.forces = _labels(store, fidelities, dtype)
+        self.energies, self.forces, self.stresses = _labels(store, fidelities, dtype)
+        self.volumes = torch.from_numpy(store.volume)  # (G,)
         self._geometries = Geometries.of(store)
         most = KEPT_BYTES if kept_bytes is None else kept_bytes
         self._kept = _kept_edges(self._geometries, cutoff, dtype, most)
@@ -135,7 +149,7 @@ class GeometryTensors:
     def to(self, device: torch.device) -> "GeometryTensors":
         """The same geometries on a device; labels that are hidden later are hidden in one alone."""
         moved = copy.copy(self)
-        for name in ("species", "positions", "offsets", "energies", "forces"):
+        for name in _MOVED:
             setattr(moved, name, getattr(self, name).to(device))
         moved._kept = None if self._kept is None else self._kept.to(device)
         return moved
@@ -171,6 +185,8 @@ class GeometryTensors:
             n_graphs=len(index),
             energies=self.energies[index],
             forces=self.forces[atoms],
+            stresses=self.stresses[index],
+            volumes=self.volumes[index],
         )
 
     def _edges(self, index: Tensor, n_atoms: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -229,15 +245,19 @@ class _KeptEdges:
         return pairs, None if self._shifts is None else self._shifts[edges]
 
 
-def _labels(store: Store, fidelities: Sequence[str], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Energies (G, n_fidelities) and forces (A, n_fidelities, 3)."""
+def _labels(
+    store: Store, fidelities: Sequence[str], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies (G, n_fidelities), forces (A, n_fidelities, 3), stresses (G, n_fidelities, 6)."""
     energies = torch.empty(store.n_geometries, len(fidelities), dtype=torch.float64)
     forces = torch.empty(len(store.numbers), len(fidelities), 3, dtype=dtype)
+    stresses = torch.empty(store.n_geometries, len(fidelities), 6, dtype=torch.float64)
     for column, name in enumerate(fidelities):
         labels = store.labels_of(name)
+        stresses[:, column] = torch.from_numpy(labels.stress)
         energies[:, column] = torch.from_numpy(labels.energy)
         forces[:, column] = torch.from_numpy(labels.forces)
-    return energies, forces
+    return energies, forces, stresses
 
 
 def _members(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

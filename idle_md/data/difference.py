@@ -22,5 +22,7 @@ def difference(store: Store, high: str, low: str) -> Store:
     ours, theirs = store.labels_of(high), store.labels_of(low)
     if not (store.has_energy(high) & store.has_energy(low)).any():
         raise ValueError(f"no geometry has both a {high!r} and a {low!r} energy")
-    labels = Labels(ours.energy - theirs.energy, ours.forces - theirs.forces)
+    labels = Labels(
+        ours.energy - theirs.energy, ours.forces - theirs.forces, ours.stress - theirs.stress
+    )
     return replace(store, labels={**store.labels, high: labels})

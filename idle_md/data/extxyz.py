@@ -14,11 +14,12 @@ from idle_md.data.frames import Frame, read_frames
 from idle_md.data.manifest import Manifest
 from idle_md.data.states import CHARGE, check_closed_shells, plain, total_charge
 from idle_md.data.store import Labels, Store
+from idle_md.data.voigt import read_voigt
 from idle_md.data.xyzline import quoted, real
 from idle_md.elements import symbols
 from idle_md.files import replacing
 
-_ENERGY, _FORCES = "_energy", "_forces"
+_ENERGY, _FORCES, _STRESS = "_energy", "_forces", "_stress"
 _OWN_KEYS = {"Properties", "Lattice", "pbc", "charge", "molecule", "role"}
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)")
 _REAL = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?")
@@ -27,8 +28,9 @@ _REAL = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?")
 def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> Store:
     """Read an extended XYZ file, compressed where its name ends in ``.gz``.
 
-    The labels of level ``f`` are the key ``f_energy`` of the comment line (eV) and the columns
-    ``f_forces`` (eV/angstrom); a frame without them has no such label. ``molecule`` names the
+    The labels of level ``f`` are the keys ``f_energy`` (eV) and ``f_stress`` of the comment line
+    (eV/angstrom^3, six or nine numbers, in ASE's order and sign) and the columns ``f_forces``
+    (eV/angstrom); a frame without them has no such label. ``molecule`` names the
     group (the chemical formula where no frame has one), ``role`` the split, ``charge`` (also
     ``total_charge`` and the like) the total charge. A frame that declares an open shell is refused.
     All other keys of the comment line are kept in ``info``, other columns are not.
@@ -46,7 +48,7 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         There is no such file.
     ValueError
         A requested level, or any level, has no label in a file of more than geometries, labels are
-        said to be in another unit than eV and eV/angstrom, or a frame is wrong. The
+        said to be in another unit than these, or a frame is wrong. The
         message names file, frame and remedy.
     """
     frames = list(read_frames(path))
@@ -78,9 +80,9 @@ def _label_keys(frames: list[Frame]) -> dict[str, str]:
     """The level of every label key, in order of appearance."""
     keys = dict.fromkeys(key for frame in frames for key in (*frame.pairs, *frame.reals))
     return {
-        key: key.removesuffix(_ENERGY).removesuffix(_FORCES)
+        key: key.rpartition("_")[0]
         for key in keys
-        if re.fullmatch(rf".+({_ENERGY}|{_FORCES})", key)
+        if re.fullmatch(rf".+({_ENERGY}|{_FORCES}|{_STRESS})", key)
     }
 
 
@@ -124,12 +126,13 @@ def _check_units(path: str | Path, frames: list[Frame]) -> None:
         (("energy", "energies"), {"ev"}),
         (("force", "forces"), {"ev/a", "ev/ang", "ev/angstrom", "ev/å"}),
         (("length", "position", "positions", "distance"), {"a", "ang", "angstrom", "å"}),
+        (("stress",), {"ev/a^3", "ev/ang^3", "ev/angstrom^3", "ev/å^3", "ev/å³"}),
     ):
         unit = stated_unit(path, frames, what)
         if unit is not None and unit.casefold() not in usual:
             raise ValueError(
                 f"{path}: states {unit} as its unit of {what[0]}; labels named <fidelity>_energy "
-                "are in eV and eV/angstrom: `idle-md data import` converts others"
+                "are in eV, eV/angstrom and eV/angstrom^3: `idle-md data import` converts others"
             )
 
 
@@ -180,6 +183,7 @@ def _labels(frames: list[Frame], name: str) -> Labels:
     return Labels(
         energy=np.array([_energy(frame, name + _ENERGY) for frame in frames]),
         forces=np.concatenate([_forces(frame, name + _FORCES) for frame in frames]),
+        stress=np.array([_stress(frame, name + _STRESS) for frame in frames]),
     )
 
 
@@ -217,6 +221,22 @@ def _forces(frame: Frame, key: str) -> NDArray[np.float32]:
             "no label"
         )
     return forces.astype(np.float32)
+
+
+def _stress(frame: Frame, key: str) -> NDArray[np.float64]:
+    if key in frame.reals:
+        raise ValueError(f"{frame.place}: {key} is a column; a stress is a key of the comment line")
+    if key not in frame.pairs:
+        return np.full(6, np.nan)
+    if not all(_pbc(frame)):
+        raise ValueError(
+            f"{frame.place}: {key} without a box that is periodic in all three directions; leave "
+            "it out, or give Lattice and pbc"
+        )
+    try:
+        return read_voigt(frame.pairs[key])
+    except ValueError as error:
+        raise ValueError(f"{frame.place}: {key}: {error}") from error
 
 
 def _info(frames: list[Frame], taken: set[str]) -> dict[str, NDArray[Any]]:
@@ -287,7 +307,10 @@ def _pairs(store: Store, index: int) -> dict[str, str]:
     if store.charge[index]:
         pairs["charge"] = store.charge[index]
     values = {key: column[index] for key, column in store.info.items()}
-    values |= {f"{name}{_ENERGY}": labels.energy[index] for name, labels in store.labels.items()}
+    for name, labels in store.labels.items():
+        values[f"{name}{_ENERGY}"] = labels.energy[index]
+        if np.isfinite(labels.stress[index, 0]):
+            values[f"{name}{_STRESS}"] = " ".join(labels.stress[index].astype(np.str_))
     pairs |= {key: value for key, value in values.items() if str(value) not in ("", "nan")}
     if store.cell[index].any():
         pairs["Lattice"] = " ".join(store.cell[index].ravel().astype(np.str_))

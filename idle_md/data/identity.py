@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
@@ -50,6 +51,11 @@ class Superposition:
     def __call__(self, vectors: NDArray[np.floating[Any]]) -> NDArray[Any]:
         """Vectors (n, 3) of the one in the frame of the other, as precise as they are."""
         return (vectors[self.order] @ self.rotation).astype(vectors.dtype)
+
+    def stress(self, stress: Array) -> Array:
+        """A stress (6,) of the one in the frame of the other."""
+        turned = self.rotation.T @ voigt_6_to_full_3x3_stress(stress) @ self.rotation
+        return np.asarray(full_3x3_to_voigt_6_stress(turned))
 
 
 def geometry_ids(store: Store, nuclei: Indices | None = None) -> Indices:

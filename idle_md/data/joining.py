@@ -15,8 +15,9 @@ from idle_md.data.store import Labels, Store
 
 RANKS = ("test", "ood", "validation", "train")
 """Roles, those that a geometry keeps before others where copies have several."""
-ENERGY_GAP, FORCE_GAP = 0.02, 0.1
-"""What labels of copies may differ by, in eV and eV/angstrom: rounding, not another state."""
+ENERGY_GAP, FORCE_GAP, STRESS_GAP = 0.02, 0.1, 1e-3
+"""What labels of copies may differ by, in eV, eV/angstrom and eV/angstrom^3: rounding, not another
+state."""
 
 
 def from_atoms(images: Sequence[Atoms], group: Sequence[str], role: str = "") -> Store:
@@ -84,8 +85,8 @@ def merge_copies(store: Store) -> Store:
     set holds out is not trained on because another one has it too.
 
     Copies are geometries whose atoms are apart by at most 2e-4 angstrom after they were turned,
-    moved, mirrored or renumbered; forces are turned with them. Where several copies have the same
-    label, the first counts.
+    moved, mirrored or renumbered; forces and stresses are turned with them. Where several copies
+    have the same label, the first counts.
 
     Warns
     -----
@@ -129,12 +130,20 @@ def _complete(store: Store, index: int, copy: int) -> None:
             labels.energy[index] = energy
         if np.isnan(labels.forces[mine]).all():
             labels.forces[mine] = forces
-        gaps = abs(labels.energy[index] - energy), np.abs(labels.forces[mine] - forces).max()
-        if gaps[0] > ENERGY_GAP or gaps[1] > FORCE_GAP:
+        stress = to_mine.stress(labels.stress[copy])
+        if np.isnan(labels.stress[index]).all():
+            labels.stress[index] = stress
+        gaps = {
+            "energies": (abs(labels.energy[index] - energy), ENERGY_GAP, "eV"),
+            "forces": (np.abs(labels.forces[mine] - forces).max(), FORCE_GAP, "eV/angstrom"),
+            "stresses": (np.abs(labels.stress[index] - stress).max(), STRESS_GAP, "eV/angstrom^3"),
+        }
+        apart = [f"{k} differ by {gap:.4g} {u}" for k, (gap, most, u) in gaps.items() if gap > most]
+        if apart:
             raise ValueError(
                 f"geometries {index} and {copy} are copies ({store.group[index]}), but their "
-                f"{name} energies differ by {gaps[0]:.4g} eV and their forces by up to "
-                f"{gaps[1]:.4g} eV/angstrom; give the wrong one's level another name, or remove it"
+                f"{name} {' and '.join(apart)}; give the wrong one's level another name, or remove "
+                "it"
             )
 
 
@@ -192,6 +201,7 @@ def _labels(stores: Sequence[Store], name: str) -> Labels:
     return Labels(
         np.concatenate([part.energy for part in parts]),
         np.concatenate([part.forces for part in parts]),
+        np.concatenate([part.stress for part in parts]),
     )
 
 

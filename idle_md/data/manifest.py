@@ -22,7 +22,7 @@ class Manifest(Section):
     levels: dict[str, LevelOfTheory] = Field(default_factory=dict)
     """Level of theory of every fidelity."""
     energy_unit: Literal["eV"] = "eV"
-    """Energies are total energies in eV, forces in eV/angstrom."""
+    """Energies are total energies in eV, forces in eV/angstrom, stresses in eV/angstrom^3."""
     length_unit: Literal["angstrom"] = "angstrom"
     """Positions and lattice vectors are in angstrom."""
 

@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from idle_md.data.identity import exact_ids, geometry_ids
-from idle_md.data.store import Store
+from idle_md.data.store import KINDS, Store
 
 ROLES = ("train", "validation", "test", "ood")
 Indices = NDArray[np.int64]
@@ -117,11 +117,10 @@ def _strata(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return the patterns of labels (S, kinds) that there are, and that of every unit.
 
-    A kind is the energy or the forces of a level; the last stands for all units. ``unit`` is the
+    A kind is energy, forces or stress of a level; the last stands for all units. ``unit`` is the
     number of the copies or the group that each geometry of the pool belongs to.
     """
-    has_label = (store.has_energy, store.has_forces)
-    kinds = [has(fidelity)[pool] for fidelity in store.fidelities for has in has_label]
+    kinds = [store.has(fidelity, kind)[pool] for fidelity in store.fidelities for kind in KINDS]
     kinds.append(np.ones(len(pool), dtype=bool))
     columns = [np.bincount(unit[kind], minlength=unit.max() + 1) > 0 for kind in kinds]
     patterns, stratum = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
@@ -177,7 +176,7 @@ def draw_labels(
     fidelity: str,
     n: int,
     seed: int = 0,
-    kind: Literal["energy", "forces"] = "energy",
+    kind: Literal["energy", "forces", "stress"] = "energy",
 ) -> Indices:
     """Draw labelled geometries in turn from every group.
 
@@ -208,7 +207,7 @@ def draw_labels(
     ValueError
         The fidelity is unknown or has fewer labels among these geometries.
     """
-    mask = {"energy": store.has_energy, "forces": store.has_forces}[kind](fidelity)
+    mask = store.has(fidelity, kind)
     chosen = np.asarray(indices, dtype=np.int64)
     labelled = np.unique(chosen[mask[chosen]])
     if not 0 < n <= len(labelled):

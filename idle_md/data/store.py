@@ -14,6 +14,8 @@ from idle_md.data.hdf5 import Arrays, missing_array, read_arrays, write_arrays
 from idle_md.data.manifest import Manifest
 from idle_md.elements import symbols
 
+KINDS = ("energy", "forces", "stress")
+"""Kinds of labels."""
 _FLAT = {
     "numbers": np.int64,
     "positions": np.float64,
@@ -36,10 +38,19 @@ class Labels:
         Total energies in eV, shape (G,); NaN where not labelled.
     forces
         Forces in eV/angstrom, shape (A, 3); NaN in all rows of geometries that are not labelled.
+    stress
+        Stresses in eV/angstrom^3, shape (G, 6), in ASE's order (xx, yy, zz, yz, xz, xy) and sign,
+        which is that of the energy's derivative by strain: stress = -virial / volume. NaN where not
+        labelled; none at all by default.
     """
 
     energy: NDArray[np.float64]
     forces: NDArray[np.float32]
+    stress: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 6)))
+
+    def __post_init__(self) -> None:
+        if len(self.stress) == 0:
+            self.stress = np.full((len(self.energy), 6), np.nan)
 
     @classmethod
     def empty(cls, n_geometries: int, n_atoms: int) -> "Labels":
@@ -94,6 +105,7 @@ class Store:
         _check_shapes(self)
         for name in self.labels:
             _check_whole(self, name)
+            _check_stress(self, name)
         self.manifest = self.manifest.covering(self.labels)
 
     @property
@@ -139,6 +151,28 @@ class Store:
         """Which geometries have forces at a fidelity, shape (G,)."""
         first: NDArray[np.float32] = self.labels_of(fidelity).forces[self.offsets[:-1], 0]
         return np.isfinite(first)
+
+    def has_stress(self, fidelity: str) -> NDArray[np.bool_]:
+        """Which geometries have a stress at a fidelity, shape (G,)."""
+        return np.isfinite(self.labels_of(fidelity).stress[:, 0])
+
+    def has(self, fidelity: str, kind: str) -> NDArray[np.bool_]:
+        """Which geometries have a kind of label at a fidelity, shape (G,)."""
+        mask: NDArray[np.bool_] = getattr(self, f"has_{kind}")(fidelity)
+        return mask
+
+    def has_label(self, fidelity: str) -> NDArray[np.bool_]:
+        """Which geometries have a label of any kind at a fidelity, shape (G,)."""
+        return self.has_energy(fidelity) | self.has_forces(fidelity) | self.has_stress(fidelity)
+
+    @property
+    def volume(self) -> NDArray[np.float64]:
+        """Volumes of the boxes in angstrom^3, shape (G,).
+
+        Infinite where a geometry is not periodic in all three directions: it has no stress.
+        """
+        volume = np.abs(np.linalg.det(self.cell))
+        return np.where(self.pbc.all(axis=1) & (volume > 0), volume, np.inf)
 
     def element_counts(self, elements: Sequence[int]) -> NDArray[np.float64]:
         """Number of atoms of each element in every geometry, shape (G, len(elements)).
@@ -194,7 +228,7 @@ class Store:
             group=self.group[chosen],
             role=self.role[chosen],
             labels={
-                name: Labels(labels.energy[chosen], labels.forces[rows])
+                name: Labels(labels.energy[chosen], labels.forces[rows], labels.stress[chosen])
                 for name, labels in self.labels.items()
             },
             info={key: column[chosen] for key, column in self.info.items()},
@@ -233,6 +267,7 @@ class Store:
         for name, labels in self.labels.items():
             arrays[f"labels/{name}/energy"] = labels.energy
             arrays[f"labels/{name}/forces"] = labels.forces
+            arrays[f"labels/{name}/stress"] = labels.stress
         return arrays | {f"info/{key}": column for key, column in self.info.items()}
 
     @classmethod
@@ -249,7 +284,11 @@ class Store:
                 name: arrays[name].astype(dtype, copy=False) for name, dtype in _FLAT.items()
             }
             labels = {
-                name: Labels(arrays[f"labels/{name}/energy"], arrays[f"labels/{name}/forces"])
+                name: Labels(
+                    arrays[f"labels/{name}/energy"],
+                    arrays[f"labels/{name}/forces"],
+                    arrays.get(f"labels/{name}/stress", np.empty((0, 6))),
+                )
                 for name in manifest.levels
             }
             info = {
@@ -283,6 +322,7 @@ def _check_shapes(store: Store) -> None:
     for name, labels in store.labels.items():
         shapes[f"{name} energy"] = (labels.energy.shape, (n_geometries,))
         shapes[f"{name} forces"] = (labels.forces.shape, (n_atoms, 3))
+        shapes[f"{name} stress"] = (labels.stress.shape, (n_geometries, 6))
     for key, column in store.info.items():
         shapes[f"info {key}"] = (column.shape, (n_geometries,))
     for name, (found, wanted) in shapes.items():
@@ -302,6 +342,24 @@ def _check_whole(store: Store, fidelity: str) -> None:
             f"{fidelity} forces of geometry {partial[0]} are NaN for some atoms only: give all of "
             "a geometry's forces or none"
         )
+
+
+def _check_stress(store: Store, fidelity: str) -> None:
+    finite = np.isfinite(store.labels[fidelity].stress)
+    some = finite.any(axis=1)
+    partial = np.flatnonzero(some & ~finite.all(axis=1))
+    if len(partial):
+        raise ValueError(
+            f"{fidelity} stress of geometry {partial[0]} is no finite number in some components: "
+            "give all six or none"
+        )
+    if some.any():
+        boxless = np.flatnonzero(some & np.isinf(store.volume))
+        if len(boxless):
+            raise ValueError(
+                f"{fidelity} stress of geometry {boxless[0]}, which is not periodic in all three "
+                "directions and has no volume: leave such stresses out"
+            )
 
 
 def _sums(values: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from idle_md.data.splits import ROLES
 from idle_md.data.store import Store
 from idle_md.elements import symbols
 from idle_md.fidelity import LevelOfTheory
+from idle_md.units import GPA
 
 Range = tuple[float, float]
 
@@ -21,6 +22,8 @@ class FidelitySummary(BaseModel):
     """Energy labels by role."""
     n_forces: dict[str, int]
     """Geometries with forces by role."""
+    n_stress: dict[str, int]
+    """Geometries with a stress by role."""
     energy_range_ev: Range | None
     """Total energies in eV."""
     energy_range_ev_per_atom: Range | None
@@ -29,6 +32,8 @@ class FidelitySummary(BaseModel):
     """Lengths of the force vectors in eV/angstrom."""
     force_mean_ev_per_angstrom: float | None
     """Mean absolute force component in eV/angstrom."""
+    pressure_range_gpa: Range | None
+    """Pressures in GPa, minus a third of the trace of the stress."""
     cpu_seconds: float | None
     """CPU seconds that all labels together cost."""
 
@@ -85,15 +90,18 @@ def _fidelity(store: Store, name: str) -> FidelitySummary:
     has_energy, has_forces = store.has_energy(name), store.has_forces(name)
     energies = labels.energy[has_energy]
     forces = labels.forces[np.repeat(has_forces, store.n_atoms)].astype(np.float64)
-    n_labels, cost = int((has_energy | has_forces).sum()), level.cpu_seconds_per_label
+    pressures = -labels.stress[store.has_stress(name), :3].mean(axis=1) / GPA
+    n_labels, cost = int(store.has_label(name).sum()), level.cpu_seconds_per_label
     return FidelitySummary(
         level=level,
         n_energies=_by_role(store, has_energy),
         n_forces=_by_role(store, has_forces),
+        n_stress=_by_role(store, store.has_stress(name)),
         energy_range_ev=_range(energies),
         energy_range_ev_per_atom=_range(energies / store.n_atoms[has_energy]),
         force_range_ev_per_angstrom=_range(np.linalg.norm(forces, axis=1)),
         force_mean_ev_per_angstrom=float(np.abs(forces).mean()) if len(forces) else None,
+        pressure_range_gpa=_range(pressures),
         cpu_seconds=None if cost is None else cost * n_labels,
     )
 

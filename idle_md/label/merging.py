@@ -138,7 +138,7 @@ def merged(
         _count(report, record, index)
     return replace(
         store,
-        labels={**store.labels, name: Labels(energy, forces)},
+        labels={**store.labels, name: Labels(energy, forces, old.stress)},
         info={
             **store.info,
             f"{name}_status": np.array(status),

@@ -15,6 +15,7 @@ COMPARED = {
     "energy errors": "energy_mae_mev",
     "relative energy errors": "relative_energy_mae_mev",
     "force errors": "force_mae_mev_per_angstrom",
+    "stress errors": "stress_mae_gpa",
 }
 
 
@@ -76,7 +77,8 @@ class TrivialBaseline:
         """Return the errors on geometries with labels of both levels."""
         labels = test.labels_of(self.low)
         energies = labels.energy + test.element_counts(self.elements) @ self.shift
-        return compare(test, self.target, energies, labels.forces.astype(np.float64))
+        forces = labels.forces.astype(np.float64)
+        return compare(test, self.target, energies, forces, labels.stress)
 
 
 def ratios(errors: Errors, other: Errors) -> dict[str, float]:

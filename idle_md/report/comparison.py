@@ -51,7 +51,8 @@ def comparisons(run: Run, held: list[HeldOut]) -> list[Comparison]:
         for each in held:
             if each.fidelity == run.config.target:
                 part = labelled_at_both(each.store, each.fidelity, low)
-                model = compare(part, each.fidelity, each.energies, each.forces)[0]
+                predicted = each.energies, each.forces, each.stresses
+                model = compare(part, each.fidelity, *predicted)[0]
                 trivial = baseline.errors(part)[0]
                 if ratios(model, trivial):
                     found.append(Comparison(each, low, model, trivial))
@@ -72,6 +73,8 @@ def first_sentences(run: Run, held: list[HeldOut], found: list[Comparison]) -> l
     labels = [f"{best.model['n_energies']:,} {run.config.target} energies"]
     if best.model["n_forces"]:
         labels.append(f"the forces of {best.model['n_forces']:,} geometries")
+    if best.model["n_stress"]:
+        labels.append(f"{best.model['n_stress']:,} stresses")
     where = "" if best.is_of_all else f"where {best.low} is labelled too, "
     return [words, f"Both are judged by {' and '.join(labels)} ({where}role {role})."]
 

@@ -35,6 +35,8 @@ class HeldOut:
         Predicted, in eV, shape (G,).
     forces
         Predicted, in eV/angstrom, shape (A, 3).
+    stresses
+        Predicted, in eV/angstrom^3, shape (G, 6).
     errors, parity
         What comes of them.
     """
@@ -45,6 +47,7 @@ class HeldOut:
     store: Store
     energies: npt.NDArray[np.float64]
     forces: npt.NDArray[np.float64]
+    stresses: npt.NDArray[np.float64]
     errors: Errors
     parity: Parity
 
@@ -65,13 +68,13 @@ def held_out(run: Run) -> list[HeldOut]:
     models = [levels(*each) for each in loaded]
     store = labelled_at_both(run.store, run.config.target, run.config.method.subtracted)
     roles = {role: run.splits[role] for role in ROLES if role in run.splits}
-    if not _labelled(store.select(np.concatenate([*roles.values()])), run.config.target).any():
+    if not store.has_label(run.config.target)[np.concatenate([*roles.values()])].any():
         roles = {"validation": _never_fitted(run, [about for _, about in loaded])}
     found = []
     for role, indices in roles.items():
         for fidelity in run.metrics[ROLES[0]]:
             potentials = [model[fidelity][0] for model in models if fidelity in model]
-            chosen = indices[_labelled(store.select(indices), fidelity)]
+            chosen = indices[store.has_label(fidelity)[indices]]
             if potentials and len(chosen):
                 found.append(_predicted(run, role, fidelity, potentials, store, chosen))
     for each in found:
@@ -86,11 +89,8 @@ def labelled_at_both(store: Store, high: str, low: str | None) -> Store:
     ours, theirs = store.labels_of(high), store.labels_of(low)
     energy = np.where(np.isnan(theirs.energy), np.nan, ours.energy)
     forces = np.where(np.isnan(theirs.forces), np.float32(np.nan), ours.forces)
-    return replace(store, labels={**store.labels, high: Labels(energy, forces)})
-
-
-def _labelled(store: Store, fidelity: str) -> npt.NDArray[np.bool_]:
-    return store.has_energy(fidelity) | store.has_forces(fidelity)
+    stress = np.where(np.isnan(theirs.stress), np.nan, ours.stress)
+    return replace(store, labels={**store.labels, high: Labels(energy, forces, stress)})
 
 
 def _never_fitted(run: Run, metadata: list[Mapping[str, Any]]) -> Indices:
@@ -115,21 +115,20 @@ def _predicted(
         part = without_energies(part, fidelity)
     cutoff, dtype = potentials[0].backbone.cutoff, potentials[0].dtype
     tensors = GeometryTensors(part, cutoff, [fidelity], dtype)
-    energies, forces = predict_all(committee_predictor(potentials, fidelity), tensors)
+    energies, forces, stresses = predict_all(committee_predictor(potentials, fidelity), tensors)
     low = run.config.method.subtracted
     if low is not None:
         energies = energies + part.labels_of(low).energy
         forces = forces + part.labels_of(low).forces
-    errors, parity = compare(part, fidelity, energies, forces)
-    return HeldOut(role, fidelity, indices, part, energies, forces, errors, parity)
+        stresses = stresses + part.labels_of(low).stress
+    errors, parity = compare(part, fidelity, energies, forces, stresses)
+    return HeldOut(role, fidelity, indices, part, energies, forces, stresses, errors, parity)
 
 
 def _check_counts(run: Run, held: HeldOut) -> None:
     then, now = run.metrics.get(held.role, {}).get(held.fidelity), held.errors
-    if then is not None and (then["n_energies"], then["n_forces"]) != (
-        now["n_energies"],
-        now["n_forces"],
-    ):
+    kinds = ("n_energies", "n_forces", "n_stress")
+    if then is not None and any(then.get(kind, 0) != now.get(kind) for kind in kinds):
         raise ValueError(
             f"the data set {run.config.data.store} has changed since the run in {run.folder.path}: "
             f"{held.fidelity} labels of role {held.role} were {then['n_energies']} energies and "

@@ -16,6 +16,7 @@ from idle_md.report.plots import (
     COLOURS,
     ENERGY,
     FORCE,
+    STRESS,
     Curve,
     coverage_plot,
     learning_curves,
@@ -129,7 +130,8 @@ def _rows(metrics: dict[str, Any], role: str) -> list[tuple[str, Errors]]:
         found += [(f"{level}, member {number}", row) for level, row in member[role].items()]
     closed = metrics.get("closed_form", {}).get(role) or {}
     found += [(CLOSED_FORM[name], row) for name, row in closed.items() if row is not None]
-    return [(title, row) for title, row in found if row["n_energies"] or row["n_forces"]]
+    kinds = ("n_energies", "n_forces", "n_stress")
+    return [(title, row) for title, row in found if any(row.get(kind) for kind in kinds)]
 
 
 def _learning(run: Run) -> Drawings:
@@ -141,7 +143,7 @@ def _learning(run: Run) -> Drawings:
                 level = column.removesuffix(f"_{ENERGY}")
                 name = f"{each.stage}: {level}" if each.stage else level
                 curves.append(Curve(name, level, each.rows))
-    drawn = [learning_curves(curves, quantity) for quantity in (ENERGY, FORCE)]
+    drawn = [learning_curves(curves, quantity) for quantity in (ENERGY, FORCE, STRESS)]
     return [(svg, "") for svg in drawn if svg]
 
 

@@ -13,10 +13,15 @@ from matplotlib.figure import Figure
 
 from idle_md.train.errors import Parity
 from idle_md.train.fit.callbacks import Row
+from idle_md.units import GPA
 
 COLOURS = ("#0b6e4f", "#c2571a", "#3b5b92", "#8a5a83", "#6b7280")
-ENERGY, FORCE = "energy_mae_mev", "force_mae_mev_per_angstrom"
-QUANTITIES = {ENERGY: "energy MAE, meV", FORCE: "force MAE, meV/Å"}
+ENERGY, FORCE, STRESS = "energy_mae_mev", "force_mae_mev_per_angstrom", "stress_mae_gpa"
+QUANTITIES = {
+    ENERGY: "energy MAE, meV",
+    FORCE: "force MAE, meV/Å",
+    STRESS: "stress MAE, GPa",
+}
 FEW = 100  # points that are drawn larger
 WITHIN_ONE_STD = 0.6827  # of a normal distribution
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -56,7 +61,7 @@ def learning_curves(
     curves
         What to draw; those without a number are left out.
     quantity
-        ``energy_mae_mev`` or ``force_mae_mev_per_angstrom``.
+        ``energy_mae_mev``, ``force_mae_mev_per_angstrom`` or ``stress_mae_gpa``.
     colours
         By the name of a curve, if not one after the other.
 
@@ -89,10 +94,11 @@ def _errors(curve: Curve, quantity: str) -> npt.NDArray[np.float64]:
 
 
 def parity_plots(parity: Parity, colour: str = COLOURS[0]) -> list[str]:
-    """Return predictions against labels, of relative energies and of forces where there are any."""
+    """Return predictions against labels: relative energies, forces and stress that there are."""
     energies = 1e3 * parity["energy_label"], 1e3 * parity["energy"], "relative energy", "meV"
     forces = parity["force_label"], parity["force"], "force", "eV/Å"
-    return [_parity_plot(*each, colour) for each in (energies, forces) if len(each[0])]
+    stress = parity["stress_label"] / GPA, parity["stress"] / GPA, "stress", "GPa"
+    return [_parity_plot(*each, colour) for each in (energies, forces, stress) if len(each[0])]
 
 
 def _parity_plot(label: Any, prediction: Any, quantity: str, unit: str, colour: str) -> str:

@@ -22,7 +22,7 @@ from idle_md.train.sections import (
 )
 from idle_md.train.stage import Stage
 
-Label = Literal["energy", "forces"]
+Label = Literal["energy", "forces", "stress"]
 BY_ONE_WORD = ("method", "backbone")  # sections that their name alone may stand for
 
 
@@ -71,6 +71,11 @@ class Method(Section, ABC):
     @property
     def needs_energies(self) -> bool:
         """Whether the target must have energies, because nothing else tells its constants."""
+        return True
+
+    @property
+    def uses_stress(self) -> bool:
+        """Whether the target's stresses may be trained on."""
         return True
 
     @property
@@ -193,6 +198,11 @@ class TrainConfig(Section):
             raise ValueError(
                 f"labels.{self.target} has no energy: without energies of the target its reference "
                 "energies are unknown; add `energy`"
+            )
+        if "stress" in self.labels[self.target] and not self.method.uses_stress:
+            raise ValueError(
+                f"labels.{self.target}: the method {self.method.name} uses energies and forces of "
+                "the target and no stress: remove `stress`, or choose another method"
             )
         self.method.check(self)
         return self

@@ -110,7 +110,7 @@ def _spread(potentials: Sequence[Potential], fidelity: str, store: Store) -> dic
     store = what_is_known(store, potentials[0], fidelity)
     tensors = GeometryTensors(store, potentials[0].backbone.cutoff, [], potentials[0].dtype)
     found = [predict_all(potential_predictor(each, fidelity), tensors) for each in potentials]
-    energies, forces = (np.stack(each) for each in zip(*found, strict=True))
+    energies, forces, _ = (np.stack(each) for each in zip(*found, strict=True))
     true = store.labels_of(fidelity)
     return {
         "energies": covered(energies.mean(0) - true.energy, energies.std(0, ddof=1)),

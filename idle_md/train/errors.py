@@ -22,6 +22,7 @@ from idle_md.train.prediction import (
     potential_predictor,
     predict_all,
 )
+from idle_md.units import GPA
 
 
 class Errors(TypedDict):
@@ -31,8 +32,10 @@ class Errors(TypedDict):
     energy_mae_mev_per_atom: float | None
     relative_energy_mae_mev: float | None
     force_mae_mev_per_angstrom: float | None
+    stress_mae_gpa: float | None
     n_energies: int
     n_forces: int
+    n_stress: int
 
 
 class Coverage(TypedDict):
@@ -50,6 +53,8 @@ class Parity(TypedDict):
     energy: npt.NDArray[np.float64]
     force_label: npt.NDArray[np.float64]
     force: npt.NDArray[np.float64]
+    stress_label: npt.NDArray[np.float64]
+    stress: npt.NDArray[np.float64]
 
 
 def relative(
@@ -83,7 +88,7 @@ def errors_of_predictor(
     Parameters
     ----------
     predictor
-        Gives energies and forces of a model.
+        Gives energies, forces and stresses of a model.
     store
         Geometries and labels to compare with.
     fidelity
@@ -91,13 +96,12 @@ def errors_of_predictor(
     cutoff, dtype
         The model's, cutoff in angstrom.
     """
-    labelled = np.flatnonzero(store.has_energy(fidelity) | store.has_forces(fidelity))
+    labelled = np.flatnonzero(store.has_label(fidelity))
     part = store.select(labelled)
     if len(labelled) == 0:
         return compare(part, fidelity, np.empty(0), np.empty((0, 3)))
     tensors = GeometryTensors(part, cutoff, [fidelity], dtype)
-    energies, forces = predict_all(predictor, tensors)
-    return compare(part, fidelity, energies, forces)
+    return compare(part, fidelity, *predict_all(predictor, tensors))
 
 
 def errors_of_potential(potential: Potential, store: Store, fidelity: str) -> tuple[Errors, Parity]:
@@ -162,8 +166,9 @@ def compare(
     fidelity: str,
     energies: npt.NDArray[np.float64],
     forces: npt.NDArray[np.float64],
+    stresses: npt.NDArray[np.float64] | None = None,
 ) -> tuple[Errors, Parity]:
-    """Return the errors of energies (G,) and forces (A, 3) against a store's labels."""
+    """Return the errors of energies (G,), forces (A, 3) and, if given, stresses (G, 6)."""
     labels = store.labels_of(fidelity)
     known = store.has_energy(fidelity)
     groups = store.group[known]
@@ -172,14 +177,18 @@ def compare(
         energy_mae_mev_per_atom=None,
         relative_energy_mae_mev=None,
         force_mae_mev_per_angstrom=None,
+        stress_mae_gpa=None,
         n_energies=int(known.sum()),
         n_forces=int(store.has_forces(fidelity).sum()),
+        n_stress=int(store.has_stress(fidelity).sum()),
     )
     parity = Parity(
         energy_label=relative(labels.energy[known], groups),
         energy=relative(energies[known], groups),
         force_label=np.empty(0),
         force=np.empty(0),
+        stress_label=np.empty(0),
+        stress=np.empty(0),
     )
     if known.any():
         difference = energies[known] - labels.energy[known]
@@ -194,6 +203,12 @@ def compare(
         errors["force_mae_mev_per_angstrom"] = 1e3 * float(
             np.abs(parity["force"] - parity["force_label"]).mean()
         )
+    strained = store.has_stress(fidelity)
+    if strained.any() and stresses is not None:
+        parity["stress_label"] = labels.stress[strained].ravel()
+        parity["stress"] = stresses[strained].ravel()
+        deviations = np.abs(parity["stress"] - parity["stress_label"])
+        errors["stress_mae_gpa"] = float(deviations.mean()) / GPA
     return errors, parity
 
 
@@ -254,7 +269,7 @@ def errors_of_file(
             + ", ".join(elements)
         )
     for fidelity in shared:
-        labelled = np.flatnonzero(store.has_energy(fidelity) | store.has_forces(fidelity))
+        labelled = np.flatnonzero(store.has_label(fidelity))
         unknown = sorted(set(store.select(labelled).elements) - set(elements[fidelity]))
         if unknown:
             raise ValueError(

@@ -1,7 +1,8 @@
-"""Masked multi-fidelity loss of energies and forces."""
+"""Masked multi-fidelity loss of energies, forces and stresses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from idle_md.train.prediction import predict
 
 ENERGY_DELTA = 0.05  # eV / sqrt(atom): below it the loss is quadratic, above it linear
 FORCE_DELTA = 0.1  # eV / angstrom
+VIRIAL_DELTA = 0.2  # eV / sqrt(atom)
 
 
 def residual_energies(potential: Potential, batch: Batch) -> Tensor:
@@ -24,18 +26,26 @@ def residual_energies(potential: Potential, batch: Batch) -> Tensor:
     return (batch.energies - total).to(batch.positions.dtype)
 
 
+class Weights(NamedTuple):
+    """Weights of the kinds of labels of one fidelity."""
+
+    energy: float
+    forces: float
+    stress: float = 0.0
+
+
 @dataclass(frozen=True)
 class Objective:
-    """Sum over fidelities of Huber losses of energies and forces.
+    """Sum over fidelities of Huber losses of energies, forces and stresses.
 
     Energies enter per square root of the number of atoms, so that small and large molecules weigh
-    alike. Labels that are missing contribute nothing, and a batch without any label of a kind
-    contributes zero for it.
+    alike; so do stresses times volume, which are the energy's derivatives by strain. Labels that
+    are missing contribute nothing, and a batch without any label of a kind contributes zero for it.
 
     Parameters
     ----------
     weights
-        ``{column: (energy weight, force weight)}``.
+        By column.
     paired
         ``{column: base column}``: where both energies are labelled, the difference of the two
         predictions is supervised in place of the column's own energy.
@@ -43,7 +53,7 @@ class Objective:
         Whether to compile the model for training.
     """
 
-    weights: Mapping[int, tuple[float, float]]
+    weights: Mapping[int, Weights]
     paired: Mapping[int, int]
     compiled: bool = False
 
@@ -51,8 +61,16 @@ class Objective:
         """Return the columns that have a weighted force label in the batch."""
         return [
             column
-            for column, (_, weight) in self.weights.items()
-            if weight > 0 and not bool(torch.isnan(batch.forces[:, column, 0]).all())
+            for column, weights in self.weights.items()
+            if weights.forces > 0 and not bool(torch.isnan(batch.forces[:, column, 0]).all())
+        ]
+
+    def stress_columns(self, batch: Batch) -> list[int]:
+        """Return the columns that have a weighted stress label in the batch."""
+        return [
+            column
+            for column, weights in self.weights.items()
+            if weights.stress > 0 and not bool(torch.isnan(batch.stresses[:, column, 0]).all())
         ]
 
     def __call__(
@@ -62,22 +80,28 @@ class Objective:
 
         With several processes, the mean of what they return is the loss over all their labels.
         """
-        columns = self.force_columns(batch)
-        prediction = predict(potential, batch, columns, create_graph, self.compiled)
+        columns = self.force_columns(batch), self.stress_columns(batch)
+        prediction = predict(potential, batch, *columns, create_graph, self.compiled)
         labels = residual_energies(potential, batch)
         energies = prediction.energies.to(labels.dtype)
         n_atoms = torch.bincount(batch.graph_index, minlength=batch.n_graphs)
         root = n_atoms.to(labels.dtype).sqrt()
-        energy_share, force_share = label_shares(batch)
+        to_virials = (batch.volumes.nan_to_num(posinf=0.0) / n_atoms.double().sqrt())[:, None]
+        energy_share, force_share, stress_share = label_shares(batch)
         parts = {}
-        for column, (energy_weight, force_weight) in self.weights.items():
+        for column, weights in self.weights.items():
             energy, label = self._compared(energies, labels, column)
             huber = masked_huber(energy / root, label / root, ENERGY_DELTA)
-            part = energy_weight * energy_share[column] * huber
+            part = weights.energy * energy_share[column] * huber
             if column in prediction.forces:
                 forces = prediction.forces[column].to(labels.dtype)
                 huber = masked_huber(forces, batch.forces[:, column], FORCE_DELTA)
-                part = part + force_weight * force_share[column] * huber
+                part = part + weights.forces * force_share[column] * huber
+            if column in prediction.stresses:
+                stresses = (to_virials * prediction.stresses[column]).to(labels.dtype)
+                label = (to_virials * batch.stresses[:, column]).to(labels.dtype)
+                huber = masked_huber(stresses, label, VIRIAL_DELTA)
+                part = part + weights.stress * stress_share[column] * huber
             parts[column] = part
         return torch.stack(list(parts.values())).sum(), parts
 
@@ -94,13 +118,15 @@ class Objective:
 
 
 def label_shares(batch: Batch) -> Tensor:
-    """Return the weight of this process's means, (2, n_fidelities): of energies, of forces.
+    """Return the weight of this process's means, (3, n_fidelities): energies, forces, stresses.
 
     Gradients are averaged over processes. A mean over a process's labels therefore has to count as
     many times as it has labels more than the average process, which is once if it is alone.
     """
     energies, forces = ~torch.isnan(batch.energies), ~torch.isnan(batch.forces)
-    known = torch.stack([energies.sum(0), forces.sum((0, 2))]).to(batch.positions)
+    stresses = ~torch.isnan(batch.stresses)
+    counts = [energies.sum(0), forces.sum((0, 2)), stresses.sum((0, 2))]
+    known = torch.stack(counts).to(batch.positions)
     return processes.count() * known / processes.total(known).clamp(min=1)
 
 

@@ -1,4 +1,4 @@
-"""Energies and forces of models, for a loss that is differentiated once more, or for errors."""
+"""Energies, forces and stresses of models, for a loss to be differentiated again, or for errors."""
 
 import logging
 import os
@@ -14,36 +14,40 @@ from torch import Tensor
 
 from idle_md.data import Batch, GeometryTensors
 from idle_md.deploy import DeployedModel
-from idle_md.edge_contract import edge_forces, sum_by_system
+from idle_md.edge_contract import edge_forces, edge_virials, sum_by_system
 from idle_md.nn import Potential
 from idle_md.train.compiler_cache import remove_half_written
 
 Gradients = tuple[Tensor, list[Tensor]]
-Predictor = Callable[[Batch], tuple[Tensor, Tensor]]
-"""Gives total energies (B,) in eV and forces (N, 3) in eV/angstrom, float64."""
+Predictor = Callable[[Batch], tuple[Tensor, Tensor, Tensor]]
+"""Gives total energies (B,) in eV, forces (N, 3) in eV/angstrom, stresses (B, 6) in eV/angstrom^3,
+float64."""
+Values = npt.NDArray[np.float64]
 CHUNK = 64  # geometries predicted at a time
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Residual energies (B, n_fidelities) in eV above the reference energies, and forces.
+    """Residual energies (B, n_fidelities) in eV above the reference energies, and derivatives.
 
-    ``forces`` (N, 3) in eV/angstrom by output column, for the columns that were asked for. Both are
-    in float64.
+    ``forces`` (N, 3) in eV/angstrom and ``stresses`` (B, 6) in eV/angstrom^3 by output column, for
+    the columns that were asked for. All are in float64.
     """
 
     energies: Tensor
     forces: dict[int, Tensor]
+    stresses: dict[int, Tensor]
 
 
 def predict(
     potential: Potential,
     batch: Batch,
     force_columns: Sequence[int],
+    stress_columns: Sequence[int] = (),
     create_graph: bool = False,
     compiled: bool = False,
 ) -> Prediction:
-    """Return residual energies of every fidelity and forces of some.
+    """Return residual energies of every fidelity, and forces and stresses of some.
 
     Parameters
     ----------
@@ -51,72 +55,89 @@ def predict(
         The model.
     batch
         Geometries, on the model's device and in its precision.
-    force_columns
-        Output columns whose forces are wanted.
+    force_columns, stress_columns
+        Output columns whose forces, or stresses, are wanted.
     create_graph
-        Whether the forces will be differentiated again.
+        Whether these will be differentiated again.
     compiled
         Whether to compile the model; the result can be differentiated either way.
     """
-    columns = tuple(force_columns)
+    columns = tuple(dict.fromkeys([*force_columns, *stress_columns]))
     graph = potential, batch.species, batch.edge_index, batch.edge_vectors, columns
     atomic, found = compiled_gradients()(*graph) if compiled else gradients(*graph, create_graph)
-    forces = {
-        column: edge_forces(gradient, batch.edge_index, len(batch.species))
-        for column, gradient in zip(columns, found, strict=True)
-    }
-    return Prediction(sum_by_system(atomic, batch.graph_index, batch.n_graphs), forces)
+    by_column = dict(zip(columns, found, strict=True))
+    n_atoms = len(batch.species)
+    return Prediction(
+        sum_by_system(atomic, batch.graph_index, batch.n_graphs),
+        {k: edge_forces(by_column[k], batch.edge_index, n_atoms) for k in force_columns},
+        {k: edge_stresses(by_column[k], batch) for k in stress_columns},
+    )
+
+
+def edge_stresses(gradients: Tensor, batch: Batch) -> Tensor:
+    """Return stresses (B, 6) in eV/angstrom^3, float64, in ASE's order and sign, of edge gradients.
+
+    They are the energy's derivative by strain over the volume, minus the virial over the volume;
+    zero for geometries that are not periodic in all three directions, whose volume is infinite.
+    """
+    system = batch.graph_index[batch.edge_index[0]]
+    virials = edge_virials(gradients, batch.edge_vectors, system, batch.n_graphs)
+    six = virials.flatten(1)[:, [0, 4, 8, 5, 2, 1]]  # xx, yy, zz, yz, xz, xy
+    return -six / batch.volumes[:, None]
 
 
 def potential_predictor(potential: Potential, fidelity: str) -> Predictor:
     """Return what predicts one fidelity of a potential."""
     column = potential.column(fidelity)
 
-    def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
+    def predicted(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         batch = batch.to(potential.device)
-        prediction = predict(potential, batch, [column])
+        found = predict(potential, batch, [column], [column])
         reference = potential.reference_energies[batch.species, column]
         total = sum_by_system(reference, batch.graph_index, batch.n_graphs)
-        return prediction.energies[:, column].detach() + total, prediction.forces[column]
+        energies = found.energies[:, column].detach() + total
+        return energies, found.forces[column], found.stresses[column]
 
-    return energies_and_forces
+    return predicted
 
 
 def committee_predictor(potentials: Sequence[Potential], fidelity: str) -> Predictor:
-    """Return what predicts the mean of the potentials' energies and of their forces."""
+    """Return what predicts the means of the potentials' energies, forces and stresses."""
     predictors = [potential_predictor(potential, fidelity) for potential in potentials]
 
-    def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
-        energies, forces = zip(*(predictor(batch) for predictor in predictors), strict=True)
-        return torch.stack(energies).mean(0), torch.stack(forces).mean(0)
+    def predicted(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        energies, forces, stresses = zip(*(each(batch) for each in predictors), strict=True)
+        e, f, s = (torch.stack(each).mean(0) for each in (energies, forces, stresses))
+        return e, f, s
 
-    return energies_and_forces
+    return predicted
 
 
 def deployed_predictor(model: DeployedModel) -> Predictor:
     """Return what predicts with an exported model."""
 
-    def energies_and_forces(batch: Batch) -> tuple[Tensor, Tensor]:
+    def predicted(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         batch = batch.to(model.device)
         n_atoms = len(batch.species)
         atomic, gradient = model.core(batch.species, batch.edge_index, batch.edge_vectors, n_atoms)
         energies = sum_by_system(atomic, batch.graph_index, batch.n_graphs)
-        return energies, edge_forces(gradient, batch.edge_index, n_atoms)
+        forces = edge_forces(gradient, batch.edge_index, n_atoms)
+        return energies, forces, edge_stresses(gradient, batch)
 
-    return energies_and_forces
+    return predicted
 
 
 def predict_all(
     predictor: Predictor, tensors: GeometryTensors, indices: Tensor | None = None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return energies (G,) and forces (A, 3) of geometries by index, all by default."""
-    energies, forces = [], []
+) -> tuple[Values, Values, Values]:
+    """Return energies (G,), forces (A, 3), stresses (G, 6) of geometries by index, by default all.
+
+    Stresses are zero where geometries are not periodic in all three directions.
+    """
     chosen = torch.arange(len(tensors)) if indices is None else indices
-    for chunk in chosen.split(CHUNK):
-        energy, force = predictor(tensors.batch(chunk))
-        energies.append(energy.cpu().numpy())
-        forces.append(force.cpu().numpy())
-    return np.concatenate(energies), np.concatenate(forces)
+    found = [[t.cpu().numpy() for t in predictor(tensors.batch(c))] for c in chosen.split(CHUNK)]
+    energies, forces, stresses = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return energies, forces, stresses
 
 
 def gradients(

@@ -8,20 +8,21 @@ from rich.markup import escape
 
 from idle_md.data.identity import NEAR, near_copies
 from idle_md.elements import symbols
-from idle_md.train.report import label_table
+from idle_md.terminal import label_table
 from idle_md.train.task import Task, elements_of, labelled_geometries
 
 
 def show_labels(task: Task, console: Console) -> None:
     """Print how many labels of each fidelity are used, and what is remarkable about them."""
-    console.print(label_table(task.label_counts))
+    console.print(label_table("Labels used", task.label_counts))
     for remark in remarks(task):
         console.print(f"note: {escape(remark)}", style="yellow", highlight=False)
 
 
 def remarks(task: Task) -> Iterator[str]:
-    """Say what levels know less, what is held out and yet known, and what a model cannot see."""
+    """Say what levels know less, what is held out and yet known, and what a model does not see."""
     yield from _elements(task)
+    yield from _stresses(task)
     yield from _held_out(task)
     yield from _charges(task)
 
@@ -40,6 +41,16 @@ def _elements(task: Task) -> Iterator[str]:
                 f"{count} geometries with {name} have no label of {fidelity!r}: it does not know "
                 f"{name}, and its exported model refuses it; label some of them"
             )
+
+
+def _stresses(task: Task) -> Iterator[str]:
+    for fidelity in task.config.fidelities:
+        count = int(task.store.has_stress(fidelity).sum())
+        if count and "stress" not in task.config.labels[fidelity]:
+            remedy = f"add `stress` to labels.{fidelity}"
+            if not task.config.method.uses_stress:
+                remedy = f"the method {task.config.method.name} uses none"
+            yield f"{count} stresses of {fidelity!r} are not trained on: {remedy}"
 
 
 def _held_out(task: Task) -> Iterator[str]:

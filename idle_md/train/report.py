@@ -5,25 +5,12 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
-
 from idle_md.data import Store
 from idle_md.nn import levels, load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.errors import Errors, errors_of_potential, held_out_errors
 from idle_md.train.task import Task
-
-
-def label_table(counts: dict[str, dict[str, dict[str, int]]]) -> Table:
-    """Return a table of how many labels of each fidelity are trained and validated on."""
-    table = Table(title="Labels used")
-    for heading in ("fidelity", "split", "energies", "geometries with forces"):
-        table.add_column(heading, justify="left" if heading in ("fidelity", "split") else "right")
-    for fidelity, by_split in counts.items():
-        for name, kinds in by_split.items():
-            table.add_row(fidelity, name, f"{kinds['energy']:,}", f"{kinds['forces']:,}")
-    return table
 
 
 def checkpoint_metadata(task: Task) -> dict[str, Any]:

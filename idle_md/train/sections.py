@@ -48,6 +48,7 @@ class LossConfig(Section):
 
     energy: Weight = 1.0
     forces: Weight = 1.0
+    stress: Weight = 1.0
 
 
 class BatchConfig(Section):

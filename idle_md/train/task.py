@@ -3,6 +3,7 @@
 import copy
 import gc
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,10 @@ from idle_md.data import GeometryTensors, Store, draw_labels, join, load, merge_
 from idle_md.data.identity import nuclear_ids
 from idle_md.data.joining import check_copies
 from idle_md.data.states import check_states
+from idle_md.data.store import KINDS
 from idle_md.train.batches import BatchStream, Indices
 from idle_md.train.config import Label, TrainConfig
-from idle_md.train.loss import Objective
+from idle_md.train.loss import Objective, Weights
 
 REPLAYED = "replayed"  # column of a store
 
@@ -79,7 +81,7 @@ def elements_of(task: Task, column: int | None = None) -> list[int]:
 
 
 def relabelled(task: Task, config: TrainConfig, energies: Tensor, forces: Tensor) -> Task:
-    """Return the same geometries and splits with other labels, of the target alone.
+    """Return the same geometries and splits with other labels, of the target alone; no stress.
 
     Geometries that have a label of the target as it is keep their share of every batch.
 
@@ -95,6 +97,7 @@ def relabelled(task: Task, config: TrainConfig, energies: Tensor, forces: Tensor
     tensors = copy.copy(task.tensors)
     tensors.fidelities = [config.target]
     tensors.energies, tensors.forces = energies[:, None], forces[:, None].to(task.tensors.forces)
+    tensors.stresses = torch.full_like(task.tensors.stresses[:, :1], torch.nan)
     objective = build_objective(config, tensors)
     known = labelled_geometries(task.tensors)[:, -1]
     stream = _build_stream(config, task.store, tensors, task.splits["train"], known)
@@ -130,9 +133,8 @@ def is_replayed(store: Store) -> npt.NDArray[np.bool_]:
 
 def _check_labels(config: TrainConfig, store: Store) -> None:
     for fidelity in config.fidelities:
-        has = {"energy": store.has_energy(fidelity), "forces": store.has_forces(fidelity)}
         for kind in config.labels[fidelity]:
-            if not has[kind].any():
+            if not store.has(fidelity, kind).any():
                 raise ValueError(
                     f"{config.data.store} has no {kind} of {fidelity!r}: "
                     f"remove `{kind}` from labels.{fidelity} or add the labels"
@@ -151,8 +153,8 @@ def allowed_labels(
             shown[splits["train"]] = shown[splits["validation"]] = True
         else:
             seed = config.data.split.seed
-            kind: Label = "energy" if "energy" in config.labels[fidelity] else "forces"
-            has = store.has_energy(fidelity) if kind == "energy" else store.has_forces(fidelity)
+            kind: Label = next((k for k in KINDS if k in config.labels[fidelity]), "energy")
+            has = store.has(fidelity, kind)
             labelled = {name: part[has[part]] for name, part in splits.items()}
             for pool, count in _drawn_from(config, labelled, fidelity, budget):
                 if count:
@@ -194,16 +196,21 @@ def _mask(
         else:
             atoms = torch.repeat_interleave(hidden, tensors.offsets.diff())
             tensors.forces[atoms, column] = torch.nan
+        stressless = "stress" not in config.labels[fidelity]
+        tensors.stresses[hidden | stressless, column] = torch.nan
 
 
 def build_objective(config: TrainConfig, tensors: GeometryTensors) -> Objective:
     """Return the loss of a configuration."""
     weights, names = {}, config.fidelities
     for column, fidelity in enumerate(names):
-        loss = config.loss_of(fidelity)
-        forces = loss.forces if "forces" in config.labels[fidelity] else 0.0
+        loss, kinds = config.loss_of(fidelity), config.labels[fidelity]
         factor = config.method.weight(config, fidelity)
-        weights[column] = (factor * loss.energy, factor * forces)
+        weights[column] = Weights(
+            factor * loss.energy,
+            factor * loss.forces * ("forces" in kinds),
+            factor * loss.stress * ("stress" in kinds),
+        )
     pairs = config.method.pairs(config, tensors)
     paired = {names.index(high): names.index(low) for high, low in pairs.items()}
     return Objective(weights, paired, config.compile)
@@ -240,22 +247,27 @@ def has_forces(tensors: GeometryTensors) -> Tensor:
     return ~torch.isnan(tensors.forces[tensors.offsets[:-1], :, 0])
 
 
+def has_stresses(tensors: GeometryTensors) -> Tensor:
+    """Return which geometries have a stress of which fidelity (G, n_fidelities)."""
+    return ~torch.isnan(tensors.stresses[:, :, 0])
+
+
 def labelled_geometries(tensors: GeometryTensors) -> npt.NDArray[np.bool_]:
     """Return which geometries have a label of which fidelity (G, n_fidelities), of any kind."""
-    labelled: npt.NDArray[np.bool_] = (has_energies(tensors) | has_forces(tensors)).numpy()
+    kinds = has_energies(tensors), has_forces(tensors), has_stresses(tensors)
+    labelled: npt.NDArray[np.bool_] = torch.stack(kinds).any(0).numpy()
     return labelled
 
 
 def _count_labels(
     config: TrainConfig, tensors: GeometryTensors, splits: dict[str, Indices]
 ) -> dict[str, dict[str, dict[str, int]]]:
-    energy, forces = has_energies(tensors), has_forces(tensors)
+    has = {"energy": has_energies(tensors), "forces": has_forces(tensors)}
+    if "stress" in chain(*(config.labels[fidelity] for fidelity in config.fidelities)):
+        has["stress"] = has_stresses(tensors)
     return {
         fidelity: {
-            name: {
-                "energy": int(energy[splits[name], column].sum()),
-                "forces": int(forces[splits[name], column].sum()),
-            }
+            name: {kind: int(each[splits[name], column].sum()) for kind, each in has.items()}
             for name in ("train", "validation")
         }
         for column, fidelity in enumerate(config.fidelities)

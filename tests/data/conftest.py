@@ -25,7 +25,9 @@ def make_store(seed: int, n_geometries: int = 60) -> Store:
         energy[rng.random(n_geometries) > share] = np.nan
         forces = rng.normal(size=(total, 3)).astype(np.float32)
         forces[np.repeat(rng.random(n_geometries) > share, n_atoms)] = np.nan
-        labels[name] = Labels(energy, forces)
+        stress = np.random.default_rng([seed, len(labels)]).normal(size=(n_geometries, 6))
+        stress[~pbc.all(axis=1)] = np.nan
+        labels[name] = Labels(energy, forces, stress)
     temperature = rng.integers(300, 900, n_geometries).astype(np.float64)
     temperature[rng.random(n_geometries) < 0.3] = np.nan
     return Store(
@@ -75,7 +77,7 @@ def equal_stores(one: Store, two: Store) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
     assert set(one.fidelities) == set(two.fidelities)
     for name in one.fidelities:
-        for kind in ("energy", "forces"):
+        for kind in ("energy", "forces", "stress"):
             mine, other = getattr(one.labels[name], kind), getattr(two.labels[name], kind)
             assert mine.dtype == other.dtype
             np.testing.assert_array_equal(mine, other, err_msg=f"{name} {kind}")

@@ -8,7 +8,7 @@ from torch.nn.functional import huber_loss
 from idle_md.data import Batch
 from idle_md.nn import Potential
 from idle_md.train import parse_config
-from idle_md.train.loss import ENERGY_DELTA, FORCE_DELTA, Objective
+from idle_md.train.loss import ENERGY_DELTA, FORCE_DELTA, Objective, Weights
 from idle_md.train.prediction import predict
 from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import Task, build_task
@@ -107,5 +107,5 @@ def test_forces_are_the_energy_gradient(task: Task, potential: Potential, batch:
 def test_energy_only_batches_need_no_force_graph(task: Task, batch: Batch) -> None:
     batch.forces[:] = torch.nan
     assert task.objective.force_columns(batch) == []
-    weightless = Objective({0: (1.0, 0.0), 1: (1.0, 0.0)}, {})
+    weightless = Objective(dict.fromkeys((0, 1), Weights(1.0, 0.0)), {})
     assert weightless.force_columns(task.tensors.batch(np.arange(3))) == []

@@ -43,8 +43,8 @@ def test_copied_head_starts_as_the_source_plus_a_shift(
 ) -> None:
     task, potential, _ = started(settings, pretrained)
     source, _ = load_checkpoint(pretrained)
-    energies, forces = predict_all(potential_predictor(potential, "wb97x"), task.tensors)
-    before, forces_before = predict_all(potential_predictor(source, "gfn2"), task.tensors)
+    energies, forces, _ = predict_all(potential_predictor(potential, "wb97x"), task.tensors)
+    before, forces_before, _ = predict_all(potential_predictor(source, "gfn2"), task.tensors)
     counts = task.store.element_counts(source.backbone.elements)
     shift = (potential.reference_energies - source.reference_energies)[source.backbone.elements, 0]
     np.testing.assert_allclose(energies - before, counts @ shift.numpy(), atol=1e-6)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from idle_md.bonds import closest_ratio
@@ -12,6 +13,8 @@ from idle_md.units import HARTREE
 _SAMPLE = 2000
 _SPREAD = 0.5
 _GROUPS, _PAIRS = 20, 100
+_STRAINED = 100  # geometries of a kind whose boxes are compared
+_LEAST_STRAIN, _MOST_STRAIN = 1e-4, 0.1
 _ATOM_PAIRS = 1_000_000  # atoms in all pairs looked at, which bounds time and memory
 
 
@@ -167,3 +170,62 @@ def _differences(sample: Store, fidelity: str, numbers: NDArray[np.int64]) -> ND
     work = -np.sum((f[one] - 0.5 * change) * step, axis=(1, 2))
     lengths = [np.linalg.norm(each, axis=(1, 2)) for each in (step, change)]
     return np.stack([*lengths, energy[one] - energy[two], work], axis=1)
+
+
+def virial_per_atom(store: Store, fidelity: str) -> float:
+    """Median of the largest component of the virials per atom, in eV; NaN without stress."""
+    sample = sampled(store, store.has_stress(fidelity))
+    if sample.n_geometries == 0:
+        return np.nan
+    largest = np.abs(sample.labels[fidelity].stress).max(axis=1)
+    return float(np.median(largest * sample.volume / sample.n_atoms))
+
+
+def strain_slope(store: Store, fidelity: str) -> float | None:
+    """Energy difference over the work of the stress, median over pairs of strained boxes.
+
+    It is 1 in consistent units of the right sign. Pairs have the same atoms in the same order; the
+    work of the forces between them, which must be the smaller part, is taken off. None where there
+    are too few pairs or they do not agree.
+    """
+    both = store.has_energy(fidelity) & store.has_stress(fidelity)
+    found = [np.empty((0, 2))]
+    for name in np.unique(store.group[both]):
+        kind = both & (store.group == name)
+        first = int(np.flatnonzero(kind)[0])
+        numbers = store.numbers[store.offsets[first] : store.offsets[first + 1]]
+        sample = sampled(store, kind & (store.n_atoms == len(numbers)), _STRAINED)
+        same = (sample.numbers.reshape(-1, len(numbers)) == numbers).all(axis=1)
+        found.append(_strain_works(sample.select(same), fidelity))
+    difference, work = np.concatenate(found).T
+    if len(work) < 10:
+        return None
+    low, slope, high = np.quantile(difference / work, (0.25, 0.5, 0.75))
+    return float(slope) if high - low <= _SPREAD * abs(slope) else None
+
+
+def _strain_works(sample: Store, fidelity: str) -> NDArray[np.float64]:
+    """Energy difference less the work of forces, and work of the stress, of pairs (P, 2) of boxes.
+
+    Each pair is taken at its mean box, so that the works are right to the third order.
+    """
+    labels, cell = sample.labels[fidelity], sample.cell
+    one, two = np.triu_indices(sample.n_geometries, k=1)
+    mean = 0.5 * (cell[one] + cell[two])
+    strain = np.linalg.solve(mean, cell[two] - cell[one])
+    size = np.abs(strain).max(axis=(1, 2))
+    near = (size > _LEAST_STRAIN) & (size < _MOST_STRAIN)
+    one, two, mean, strain = one[near], two[near], mean[near], strain[near]
+    x = np.linalg.solve(
+        np.swapaxes(cell, 1, 2), np.swapaxes(sample.positions.reshape(len(cell), -1, 3), 1, 2)
+    )  # fractional coordinates (G, 3, A)
+    moved = x[two] - x[one]
+    moved -= np.round(moved)
+    forces = np.nan_to_num(labels.forces.astype(np.float64).reshape(len(cell), -1, 3))
+    steps = np.swapaxes(moved, 1, 2) @ mean
+    of_forces = -0.5 * np.sum((forces[one] + forces[two]) * steps, axis=(1, 2))
+    stress = voigt_6_to_full_3x3_stress(0.5 * (labels.stress[one] + labels.stress[two]))
+    of_stress = np.abs(np.linalg.det(mean)) * np.sum(stress * strain, axis=(1, 2))
+    difference = labels.energy[two] - labels.energy[one] - of_forces
+    pairs = np.stack([difference, of_stress], axis=1)
+    return np.asarray(pairs[(np.abs(difference) > np.abs(of_forces)) & (of_stress != 0)])

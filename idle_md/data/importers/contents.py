@@ -1,6 +1,6 @@
 """What an importer hands over: a store in the units of the file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ class Contents:
         Units that the file states or its format prescribes.
     force_unit
         Where the file states it; the quotient of the others otherwise.
+    stress_unit
+        Likewise.
+    virials
+        Fidelities whose stresses are virials as yet, in the unit of the energies.
     certain
         False where the unit of the energies is but the habit of the format.
     base
@@ -44,6 +48,8 @@ class Contents:
     certain: bool = True
     base: Store | None = None
     force_unit: str | None = None
+    stress_unit: str | None = None
+    virials: Collection[str] = ()
     notes: Sequence[str] = ()
 
 
@@ -192,7 +198,12 @@ def formulae(numbers: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.st
 
 
 def labelled(
-    path: Path, store: Store, energies: Arrays, forces: Arrays, levels: Levels | None = None
+    path: Path,
+    store: Store,
+    energies: Arrays,
+    forces: Arrays,
+    levels: Levels | None = None,
+    stress: Arrays | None = None,
 ) -> Store:
     """A store with labels, as yet in the units of the file.
 
@@ -206,6 +217,9 @@ def labelled(
         By fidelity, of shapes (G,) and (A, 3); NaN where missing.
     levels
         Level of theory of each, where known.
+    stress
+        Stresses or virials by fidelity, of shape (G, 6); those of geometries that are not periodic
+        in all three directions are left out.
 
     Raises
     ------
@@ -213,11 +227,13 @@ def labelled(
         The labels do not fit the geometries, or one is infinite.
     """
     labels = {}
-    for name in dict.fromkeys([*energies, *forces]):
+    stress, has_box = stress or {}, np.isfinite(store.volume)[:, None]
+    for name in dict.fromkeys([*energies, *forces, *stress]):
         nothing = Labels.empty(store.n_geometries, len(store.numbers))
         labels[name] = Labels(
             np.asarray(energies.get(name, nothing.energy), np.float64),
             np.asarray(forces.get(name, nothing.forces), np.float32),
+            np.where(has_box, stress.get(name, nothing.stress), np.nan),
         )
     for name, each in labels.items():
         infinite = np.flatnonzero(np.isinf(each.energy))
@@ -231,3 +247,15 @@ def labelled(
         return replace(store, labels=labels, manifest=manifest)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def boxless(store: Store, stress: Arrays) -> list[str]:
+    """What a user is told of stresses (G, 6) by fidelity that have no box, and are left out."""
+    has_box = np.isfinite(store.volume)
+    counts = {k: int(np.sum(np.isfinite(v[:, 0]) & ~has_box)) for k, v in stress.items()}
+    return [
+        f"{count} {name} stresses are left out, whose geometries are not periodic in all three "
+        "directions"
+        for name, count in counts.items()
+        if count
+    ]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,13 +11,21 @@ from idle_md.data.importers import checks
 from idle_md.data.importers.checks import Energies, Pairs
 from idle_md.data.importers.contents import Contents
 from idle_md.data.importers.gfn2 import beside_gfn2
-from idle_md.data.importers.units import ENERGY, LENGTH, Units, force_factor, known
+from idle_md.data.importers.units import (
+    ENERGY,
+    LENGTH,
+    Units,
+    force_factor,
+    known,
+    stress_factor,
+)
 from idle_md.data.store import Labels, Store
 
 _BOND = 0.65, 0.65 / LENGTH["bohr"]  # over covalent lengths: fits angstrom or bohr, never both
 _STIFFNESS = 6.0, 100.0  # eV/angstrom^2
 _SLACK = 3.0
 _ALIKE, _FACTOR = 0.9, 1.7  # correlation and slope of forces beside GFN2-xTB's
+_MOST_VIRIAL = 20.0  # eV per atom: a terapascal in a cell of metal
 _CLOSE = 1.37  # the square root of angstrom over bohr
 
 
@@ -41,16 +50,68 @@ def converted(path: Path, contents: Contents, given: Units) -> Store:
             _check_net_force(path, read, name)
             _check_pairs(path, name, each, energy, forces, sign)
     scale = np.float32(sign * force_factor(forces))
+    stress, factors = _stress_factors(contents, given, read, energy, length)
     labels = {
-        name: Labels(ENERGY[energy] * each.energy, scale * each.forces)
+        name: Labels(ENERGY[energy] * each.energy, scale * each.forces, factors[name] * each.stress)
         for name, each in read.labels.items()
     }
     store = replace(read, labels=labels)
-    notes = [f"Imported from {path.name}: {energy}, {length}, {forces}", *contents.notes]
+    has_stress = any(store.has_stress(name).any() for name in labels)
+    units = [energy, length, forces, *([stress] if has_stress else [])]
+    notes = [f"Imported from {path.name}: {', '.join(units)}", *contents.notes]
     if not given.trusted:
+        notes += [note for name in labels for note in _checked_stress(path, store, name, stress)]
         unsure = [name for name in pairs if _is_unchecked(read, name, pairs[name])]
         notes += [_beside_gfn2(path, store, name, forces, sign) for name in unsure]
     return _merged(store, contents.base, "; ".join(notes))
+
+
+def _stress_factors(
+    contents: Contents, given: Units, read: Store, energy: str, length: str
+) -> tuple[str, dict[str, Any]]:
+    """The unit of stresses, and what makes those of each fidelity eV/angstrom^3.
+
+    That is a number, or one for each geometry (G, 1) where they are virials.
+    """
+    unit = given.stress or contents.stress_unit or f"{energy}/{length}^3"
+    sign, of_virials = -1 if given.flipped else 1, -ENERGY[energy] / read.volume[:, None]
+    return unit, {
+        name: sign * (of_virials if name in contents.virials else stress_factor(unit))
+        for name in read.labels
+    }
+
+
+def _checked_stress(path: Path, store: Store, name: str, unit: str) -> list[str]:
+    """What could not be checked of stresses, which are in eV/angstrom^3 by now.
+
+    Raises
+    ------
+    ValueError
+        They are too large, or not what the energies of strained boxes say.
+    """
+    largest = checks.virial_per_atom(store, name)
+    if np.isnan(largest):
+        return []
+    remedies = "give another --stress-unit, or take them with --trust-units"
+    if largest > _MOST_VIRIAL:
+        raise ValueError(
+            f"{path}: {name} stresses in {unit} make virials of {largest:.3g} eV per atom, more "
+            f"than matter stands; {remedies}"
+        )
+    slope = checks.strain_slope(store, name)
+    if slope is None:
+        return [
+            f"not checked: sign and unit of the {name} stresses (there are no ten pairs of like "
+            "boxes that differ in strain); they count as minus the virial over the volume, "
+            "positive under tension"
+        ]
+    if 1 / _CLOSE < slope < _CLOSE:
+        return []
+    sign = "give --flip-stress (or leave it out), and perhaps " if slope < 0 else ""
+    raise ValueError(
+        f"{path}: {name} energies of strained boxes differ by {slope:.3g} times what the stresses "
+        f"in {unit} say; {sign}{remedies}"
+    )
 
 
 def _stated_forces(contents: Contents) -> str | None:

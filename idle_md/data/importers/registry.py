@@ -54,19 +54,23 @@ def import_data(
     fidelity: str | None = None,
     energy: Mapping[str, str] | None = None,
     forces: Mapping[str, str] | None = None,
+    stress: Mapping[str, str] | None = None,
+    virial: Mapping[str, str] | None = None,
     geometries: str | Path | None = None,
     level_key: str | None = None,
     energy_unit: str | None = None,
     length_unit: str | None = None,
     force_unit: str | None = None,
+    stress_unit: str | None = None,
     gradients: bool = False,
+    flip_stress: bool = False,
     trust_units: bool = False,
 ) -> Store:
     """Import a published data set, its units converted and checked.
 
     Total energies are compared with those of isolated atoms, shortest distances with covalent
     bonds, net forces with zero, and energy differences of close geometries with the work of the
-    forces between them.
+    forces, or of strained boxes with that of the stress.
 
     Parameters
     ----------
@@ -77,8 +81,9 @@ def import_data(
         ``csv``, or what another package brings; told by the name and the content where ``auto``.
     fidelity
         Name of the level, for a file that holds one and does not name it.
-    energy, forces
-        Fidelity of every key that holds energies or forces, for files with several.
+    energy, forces, stress, virial
+        Fidelity of every key that holds energies, forces, stresses or virials, for files with
+        several; a virial is minus the stress times the volume.
     geometries
         Store or XYZ file that a CSV table adds its energies to.
     level_key
@@ -91,8 +96,14 @@ def import_data(
         ``angstrom``, ``bohr`` or ``nm``.
     force_unit
         Such as ``hartree/bohr``; the quotient of the others where not given.
+    stress_unit
+        ``eV/angstrom^3`` or the like, ``GPa``, ``MPa``, ``kbar`` or ``bar``; the quotient of the
+        others where not given. Virials are in the unit of the energies.
     gradients
         Whether the forces are gradients, of the other sign.
+    flip_stress
+        Whether stresses are positive under compression, as VASP prints them, or virials are
+        negative there.
     trust_units
         Whether to take units as they are given or stated, without checks.
 
@@ -120,8 +131,12 @@ def import_data(
     if level_key is not None and name != "extxyz":
         raise ValueError(f"{path}: has no frames that name a level; leave --level-key to XYZ files")
     base = None if geometries is None else Path(geometries)
-    request = Request(fidelity, energy or {}, forces or {}, base, level_key)
-    units = Units(energy_unit, length_unit, force_unit, gradients, trust_units)
+    request = Request(
+        fidelity, energy or {}, forces or {}, stress or {}, virial or {}, base, level_key
+    )
+    units = Units(
+        energy_unit, length_unit, force_unit, stress_unit, gradients, flip_stress, trust_units
+    )
     return converted(path, read(path, request), units)
 
 

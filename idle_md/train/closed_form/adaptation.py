@@ -190,7 +190,7 @@ def coverage(
     """
     target = student.fidelities[0]
     tensors = GeometryTensors(store, student.backbone.cutoff, [], student.dtype)
-    energies, forces = predict_all(potential_predictor(student, target), tensors)
+    energies, forces, _ = predict_all(potential_predictor(student, target), tensors)
     std, force_std = deviations(adaptation, posterior, store, COMPONENTS)
     true = store.labels_of(target)
     return {

@@ -115,15 +115,15 @@ class Correction:
         self.dtype = base.dtype
         self._slope = Slope(base, direction)
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return energies (B,) in eV and forces (N, 3) in eV/angstrom to add, float64.
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return energies, forces and stresses to add, see :data:`Predictor`.
 
         The batch is in the model's precision, :attr:`dtype`.
         """
         batch = batch.to(self.constants.device)
-        energies, forces = self._slope.predict(batch)
-        constants = self.constants[batch.species]
-        return energies + sum_by_system(constants, batch.graph_index, batch.n_graphs), forces
+        energies, forces, stresses = self._slope.predict(batch)
+        constants = sum_by_system(self.constants[batch.species], batch.graph_index, batch.n_graphs)
+        return energies + constants, forces, stresses
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from idle_md.nn.parameter_groups import (
     free_parameters,
     parameter_groups,
 )
+from idle_md.train.prediction import edge_stresses
 
 WHOLE = "network"  # name of what is scaled as a whole
 AT_ONCE = 64  # displacements that are differentiated together
@@ -137,8 +138,8 @@ class Slope(nn.Module):
         """Return the potential's own atomic energies (N,) in eV above the reference energies."""
         return atomic_energies(self.potential, batch, vectors)
 
-    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return changes of energies (B,) in eV and of forces (N, 3) in eV/angstrom, float64.
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return changes of energies, forces and stresses, see :data:`Predictor`.
 
         Parameters
         ----------
@@ -154,7 +155,8 @@ class Slope(nn.Module):
         _, atomic = jvp(energies, (dict(self.named_parameters()),), (self._tangents,))
         (gradient,) = torch.autograd.grad(atomic.sum(), vectors)
         total = sum_by_system(atomic.detach(), batch.graph_index, batch.n_graphs)
-        return total, edge_forces(gradient, batch.edge_index, len(batch.species))
+        forces = edge_forces(gradient, batch.edge_index, len(batch.species))
+        return total, forces, edge_stresses(gradient, batch)
 
 
 def atomic_energies(potential: Potential, batch: Batch, vectors: Tensor) -> Tensor:

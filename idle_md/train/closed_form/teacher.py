@@ -56,7 +56,7 @@ def known_level(store: Store, base: Potential, shown: Labels | None) -> KnownLev
     has_energy, has_forces = ~np.isnan(energies), ~np.isnan(forces[store.offsets[:-1], 0])
     missing = np.flatnonzero(~has_energy | ~has_forces)
     if len(missing):
-        own_energies, own_forces = _predicted(store.select(missing), base)
+        own_energies, own_forces, _ = _predicted(store.select(missing), base)
         energies[missing] = np.where(has_energy[missing], energies[missing], own_energies)
         atoms = np.isin(np.repeat(np.arange(store.n_geometries), store.n_atoms), missing)
         kept = ~np.isnan(forces[atoms])
@@ -64,7 +64,7 @@ def known_level(store: Store, base: Potential, shown: Labels | None) -> KnownLev
     return KnownLevel(store, energies, forces, has_energy, has_forces)
 
 
-def _predicted(store: Store, base: Potential) -> tuple[Values, Values]:
+def _predicted(store: Store, base: Potential) -> tuple[Values, Values, Values]:
     tensors = GeometryTensors(store, base.backbone.cutoff, [], base.dtype)
     return predict_all(potential_predictor(base, base.fidelities[0]), tensors)
 
@@ -115,7 +115,7 @@ def teacher_labels(
 ) -> tuple[Values, Values]:
     """Return energies (G,) in eV and forces (A, 3) in eV/angstrom of the new level."""
     tensors = GeometryTensors(known.store, cutoff, [], correction.dtype)
-    energies, forces = predict_all(correction, tensors)
+    energies, forces, _ = predict_all(correction, tensors)
     return known.energies + energies, known.forces + forces
 
 
@@ -143,7 +143,7 @@ def _errors(task: Task, base: Potential) -> tuple[float, float]:
     if shown is None or len(indices) == 0:
         return 0.0, 0.0
     store = task.store.select(indices)
-    energies, forces = _predicted(store, base)
+    energies, forces, _ = _predicted(store, base)
     per_atom = (energies - shown.energy) ** 2 / store.n_atoms
     squares = (per_atom, (forces - shown.forces) ** 2)
     first, second = (

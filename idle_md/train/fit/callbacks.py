@@ -15,6 +15,7 @@ from idle_md.nn import save_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.fit.module import FitModule
+from idle_md.units import GPA
 
 Row = dict[str, float]
 
@@ -68,14 +69,16 @@ class Validation(lightning.Callback):
         assert isinstance(module, FitModule)
         joined = {key: torch.cat([e[key] for e in self._errors]) for key in self._errors[0]}
         means = {key: _mean_of_all(value) for key, value in joined.items()}
-        per_atom, forces = float(means["per_atom"][-1]), float(means["forces"][-1])
-        score = module.score(per_atom, None if forces != forces else forces)
+        target = {key: float(mean[-1]) for key, mean in means.items()}
+        score = module.score(target["per_atom"], target["forces"], target["virials_per_atom"])
         self.row = {"step": trainer.global_step, "seconds": module.seconds, "score": score}
         for column, fidelity in enumerate(module.potential.fidelities):
             self.row[f"{fidelity}_energy_mae_mev"] = 1e3 * float(means["energy"][column])
             self.row[f"{fidelity}_force_mae_mev_per_angstrom"] = 1e3 * float(
                 means["forces"][column]
             )
+            if not bool(means["stress"][column].isnan()):
+                self.row[f"{fidelity}_stress_mae_gpa"] = float(means["stress"][column]) / GPA
         self.row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         module.log("score", score)
         if score < self.best:
@@ -146,6 +149,8 @@ class Log(lightning.Callback):
             force = row[f"{fidelity}_force_mae_mev_per_angstrom"]
             shown = [] if energy != energy else [f"E {energy:7.1f} meV"]
             shown += [] if force != force else [f"F {force:6.1f} meV/Å"]
+            stress = row.get(f"{fidelity}_stress_mae_gpa")
+            shown += [] if stress is None else [f"S {stress:7.4f} GPa"]
             parts.append("  ".join([fidelity, *shown]))
         if row["score"] == self.validation.best:
             parts.append("best")

@@ -180,21 +180,33 @@ class FitModule(lightning.LightningModule):
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, number: int) -> dict[str, Tensor]:
-        """Return absolute errors: energies (B, n_fidelities), forces (N, n_fidelities)."""
-        columns = self.objective.force_columns(batch)
+        """Return absolute errors, of forces (N, n_fidelities), of all else (B, n_fidelities)."""
+        columns = self.objective.force_columns(batch), self.objective.stress_columns(batch)
         with torch.enable_grad():
-            prediction = predict(self.potential, batch, columns)
+            prediction = predict(self.potential, batch, *columns)
         energy = (prediction.energies - residual_energies(self.potential, batch)).detach().abs()
         forces = torch.full_like(batch.forces[:, :, 0], torch.nan)
         for column, predicted in prediction.forces.items():
             forces[:, column] = (predicted - batch.forces[:, column]).abs().mean(1)
-        n_atoms = torch.bincount(batch.graph_index, minlength=batch.n_graphs)
-        return {"energy": energy, "per_atom": energy / n_atoms[:, None], "forces": forces}
+        stress = torch.full_like(batch.stresses[:, :, 0], torch.nan)
+        for column, predicted in prediction.stresses.items():
+            stress[:, column] = (predicted - batch.stresses[:, column]).abs().mean(1)
+        n_atoms = torch.bincount(batch.graph_index, minlength=batch.n_graphs)[:, None]
+        virials = stress * (batch.volumes[:, None] / n_atoms)
+        return {
+            "energy": energy,
+            "per_atom": energy / n_atoms,
+            "forces": forces,
+            "stress": stress,
+            "virials_per_atom": virials,
+        }
 
-    def score(self, energy_per_atom: float, forces: float | None) -> float:
+    def score(self, energy_per_atom: float, forces: float, virials_per_atom: float) -> float:
         """Return what early stopping and the best checkpoint go by, smaller is better.
 
-        The target fidelity's validation error: energy per atom in meV, plus forces in
-        meV/angstrom divided by ten where the target has force labels.
+        The target fidelity's validation error: energy per atom in meV, plus a tenth of that of
+        forces in meV/angstrom and of virials per atom in meV where these are no NaN, that is, where
+        the target has force or stress labels.
         """
-        return 1e3 * (energy_per_atom + (0.0 if forces is None else FORCE_DELTA * forces))
+        others = [each for each in (forces, virials_per_atom) if not math.isnan(each)]
+        return 1e3 * (energy_per_atom + FORCE_DELTA * sum(others))

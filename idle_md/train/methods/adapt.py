@@ -49,6 +49,10 @@ class Adapt(Method):
     def needs_energies(self) -> bool:
         return False
 
+    @property
+    def uses_stress(self) -> bool:
+        return False
+
     def of_member(self) -> "Adapt":
         student = self.student.model_copy(update={"drawn": True})
         return self.model_copy(update={"student": student})

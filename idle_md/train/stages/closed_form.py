@@ -261,7 +261,7 @@ def _missed(task: Task, potential: Potential) -> tuple[float, float]:
     indices = validation_indices(task)
     part, target = task.store.select(indices), task.config.target
     tensors = GeometryTensors(part, potential.backbone.cutoff, [], potential.dtype)
-    energies, forces = predict_all(potential_predictor(potential, target), tensors)
+    energies, forces, _ = predict_all(potential_predictor(potential, target), tensors)
     true = shown_labels(task, indices, target)
     assert true is not None
     per_atom = (energies - true.energy) ** 2 / part.n_atoms
@@ -271,7 +271,7 @@ def _missed(task: Task, potential: Potential) -> tuple[float, float]:
 def _held_out(task: Task, role: str) -> Store:
     target, indices = task.config.target, task.splits.get(role, np.empty(0, np.int64))
     store = task.store.select(indices)
-    return store.select(np.flatnonzero(store.has_energy(target) | store.has_forces(target)))
+    return store.select(np.flatnonzero(store.has_label(target)))
 
 
 def _some(store: Store) -> Store:

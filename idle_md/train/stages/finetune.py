@@ -112,7 +112,7 @@ def shift_reference_energies(task: Task, start: Potential) -> None:
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
     train = train[order[:MOST_SHIFTED].sort().values]
     predictor = potential_predictor(start, start.fidelities[0])
-    predicted, _ = predict_all(predictor, task.tensors, train)
+    predicted, _, _ = predict_all(predictor, task.tensors, train)
     counts = task.store.element_counts(task.elements)[train.numpy()]
     labels = task.tensors.energies[train, 0].numpy()
     shift = fit_reference_energies(counts, labels - predicted)

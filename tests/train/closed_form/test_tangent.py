@@ -28,6 +28,8 @@ def molecule(positions: Tensor) -> Batch:
         n_graphs=1,
         energies=torch.empty(1, 0),
         forces=torch.empty(N, 0, 3),
+        stresses=torch.empty(1, 0, 6),
+        volumes=torch.tensor([torch.inf]),
     )
 
 

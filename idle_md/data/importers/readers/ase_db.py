@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idle_md.data.importers.arrays import numeric
-from idle_md.data.importers.contents import Contents, labelled
+from idle_md.data.importers.contents import Contents, boxless, labelled
 from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
 from idle_md.data.states import CHARGE, SPIN, check_closed_shells, plain
+from idle_md.data.store import KINDS
+from idle_md.data.voigt import voigt
 
 _ENERGY, _FORCES = "energy", "forces"
 
@@ -23,9 +25,9 @@ def read_ase(path: Path, request: Request) -> Contents:
 
     SchNetPack's databases say in their metadata what other units they are in.
 
-    ``energy`` and ``forces`` are those of the stored calculator; other keys are looked for among
-    the key-value pairs and the data of the rows. ``molecule`` names the group, ``charge`` the
-    total charge; the other key-value pairs become columns of ``info``.
+    ``energy``, ``forces`` and ``stress`` are those of the stored calculator; other keys, also of
+    virials, are looked for among the key-value pairs and the data of the rows. ``molecule`` names
+    the group, ``charge`` the total charge; the other key-value pairs become columns of ``info``.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def read_ase(path: Path, request: Request) -> Contents:
     rows, about = _rows(path)
     values = [_values(row) for row in rows]
     keys = list(dict.fromkeys(key for each in values for key in each))
-    wanted = request.among(path, keys, keys, (_ENERGY, _FORCES))
+    wanted = request.among(path, keys, keys, (_ENERGY, _FORCES), stress=keys)
     images = []
     for row in rows:
         atoms = row.toatoms()
@@ -61,13 +63,19 @@ def read_ase(path: Path, request: Request) -> Contents:
         )
         for key, name in wanted.forces.items()
     }
-    units = about.get("_property_unit_dict", {})
+    stress = {
+        name: np.array([_stress(p, key, v) for p, v in zip(places, values, strict=True)])
+        for key, name in {**wanted.stress, **wanted.virial}.items()
+    }
+    units, store = about.get("_property_unit_dict", {}), from_atoms(images, groups)
     return Contents(
-        labelled(path, from_atoms(images, groups), energies, forces),
+        labelled(path, store, energies, forces, stress=stress),
         _unit(path, units, wanted.energy, "energy") or "eV",
         about.get("_distance_unit", "angstrom"),
         force_unit=_unit(path, units, wanted.forces, "force"),
-        notes=lookalikes(keys, wanted),
+        stress_unit=_unit(path, units, wanted.stress, "stress"),
+        virials=[*wanted.virial.values()],
+        notes=[*lookalikes(keys, wanted), *boxless(store, stress)],
     )
 
 
@@ -99,7 +107,7 @@ def _rows(path: Path) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _values(row: Any) -> dict[str, Any]:
-    calculated = {key: row.get(key) for key in (_ENERGY, _FORCES) if row.get(key) is not None}
+    calculated = {key: row.get(key) for key in KINDS if row.get(key) is not None}
     return {**row.data, **row.key_value_pairs, **calculated}
 
 
@@ -111,3 +119,11 @@ def _energy(place: str, key: str, values: dict[str, Any]) -> float:
 def _forces(place: str, key: str, values: dict[str, Any], n_atoms: int) -> NDArray[Any]:
     missing = np.full((n_atoms, 3), np.nan)
     return numeric(place, key, values.get(key, missing), n_atoms, 3)
+
+
+def _stress(place: str, key: str, values: dict[str, Any]) -> NDArray[np.float64]:
+    value = np.squeeze(np.asarray(values.get(key, np.nan)))
+    try:
+        return np.full(6, np.nan) if np.isnan(value).all() else voigt(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {key}: {error}") from error

@@ -11,21 +11,24 @@ from numpy.typing import NDArray
 from idle_md.data.extxyz import read_extxyz, stated_unit
 from idle_md.data.frames import Frame, read_frames
 from idle_md.data.importers.arrays import numeric
-from idle_md.data.importers.contents import Contents, labelled
+from idle_md.data.importers.contents import Contents, boxless, labelled
 from idle_md.data.importers.request import Request, lookalikes, sanitised
 from idle_md.data.states import plain
+from idle_md.data.voigt import read_voigt
 from idle_md.data.xyzline import real
 
 _LEVEL_KEYS = {"head", "level", "fidelity", "theory", "leveloftheory", "functional"}
 
 
 def read_xyz(path: Path, request: Request) -> Contents:
-    """Read energies from keys of the comment line and forces from columns: lengths in angstrom.
+    """Read energies and stresses from keys of the comment line, forces from columns, in angstrom.
 
-    ``energy`` and ``forces`` are the labels of the one level where no keys are asked for. An
+    ``energy``, ``forces`` and ``stress``, or else ``virial`` or ``virials``, are the labels of the
+    one level where no keys are asked for. Stresses are six or nine numbers, in ASE's order. An
     absent key or NaN is a missing label. Units are those that the frames state (``energy-unit``,
-    ``force-unit``, ``length-unit``), if they do. A level key names the level of every frame, so
-    that one key holds the energies of all levels. Everything else is as in ``read_extxyz``.
+    ``force-unit``, ``length-unit``, ``stress-unit``), if they do. A level key names the level of
+    every frame, so that one key holds the energies of all levels. Everything else is as in
+    ``read_extxyz``.
 
     Raises
     ------
@@ -38,9 +41,11 @@ def read_xyz(path: Path, request: Request) -> Contents:
     forces = _keys(frame.reals for frame in frames)
     levels = _levels(path, frames, energy, request)
     wanted = _wanted(path, energy, forces, request)
-    info = {key: column for key, column in bare.info.items() if key not in wanted.energy}
+    taken = {*wanted.energy, *wanted.stress, *wanted.virial}
+    info = {key: column for key, column in bare.info.items() if key not in taken}
     energies: dict[str, NDArray[Any]] = {}
     gradients: dict[str, NDArray[Any]] = {}
+    stresses: dict[str, NDArray[Any]] = {}
     for level in dict.fromkeys(levels):
         shown = [each == level for each in levels]
         for key, name in wanted.energy.items():
@@ -52,12 +57,20 @@ def read_xyz(path: Path, request: Request) -> Contents:
                 for f, s in zip(frames, shown, strict=True)
             ]
             gradients[level or name] = np.concatenate(parts)
+        for key, name in {**wanted.stress, **wanted.virial}.items():
+            rows = [
+                _stress(f, key) if s else np.full(6, np.nan)
+                for f, s in zip(frames, shown, strict=True)
+            ]
+            stresses[level or name] = np.array(rows)
     return Contents(
-        labelled(path, replace(bare, info=info), energies, gradients),
+        labelled(path, replace(bare, info=info), energies, gradients, stress=stresses),
         stated_unit(path, frames, ("energy", "energies")),
         stated_unit(path, frames, ("length", "position", "positions", "distance")) or "angstrom",
         force_unit=stated_unit(path, frames, ("force", "forces")),
-        notes=lookalikes([*energy, *forces], wanted),
+        stress_unit=stated_unit(path, frames, ("stress",)),
+        virials=[*levels, *wanted.virial.values()] if wanted.virial else (),
+        notes=[*lookalikes([*energy, *forces], wanted), *boxless(bare, stresses)],
     )
 
 
@@ -82,7 +95,7 @@ def _levels(path: Path, frames: list[Frame], keys: list[str], request: Request) 
 def _wanted(path: Path, energy: list[str], forces: list[str], request: Request) -> Request:
     """Keys of the labels; where frames name their level one of energies and one of forces do."""
     if request.level_key in (None, "none"):
-        return request.among(path, energy, forces, ("energy", "forces"))
+        return request.among(path, energy, forces, ("energy", "forces"), stress=energy)
     one = request if request.names else replace(request, fidelity="level")
     if not request.names and "energy" not in energy:
         likely = [
@@ -94,7 +107,7 @@ def _wanted(path: Path, energy: list[str], forces: list[str], request: Request) 
                 energy={likely[0][0]: "level"},
                 forces=dict.fromkeys(likely[1], "level"),
             )
-    return one.among(path, energy, forces, ("energy", "forces"))
+    return one.among(path, energy, forces, ("energy", "forces"), stress=energy)
 
 
 def _keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -116,3 +129,11 @@ def _energy(frame: Frame, key: str) -> float:
 def _forces(frame: Frame, key: str) -> NDArray[np.float64]:
     missing = np.full((len(frame.numbers), 3), np.nan)
     return numeric(frame.place, key, frame.reals.get(key, missing), len(missing), 3)
+
+
+def _stress(frame: Frame, key: str) -> NDArray[np.float64]:
+    text = frame.pairs.get(key, "nan")
+    try:
+        return np.full(6, np.nan) if set(text.casefold().split()) == {"nan"} else read_voigt(text)
+    except ValueError as error:
+        raise ValueError(f"{frame.place}: {key}: {error}") from error

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import torch
 
+from idle_md.deploy.core import lone_atoms
 from idle_md.deploy.kernels import Kernels, native_core, why_portable
 from idle_md.deploy.metadata import Metadata
 from idle_md.deploy.model import DeployedModel
@@ -81,9 +82,8 @@ def _leave_out_lone_atoms(
     """Take the energies of atoms without neighbours from a core's constants (Z,) or (Z, M)."""
     constants = core.constants
     numbers = torch.tensor(metadata.elements, device=constants.device)
-    no_edges = numbers.new_zeros((2, 0)), constants.new_zeros((0, 3), dtype=dtype)
     evaluate = core if metadata.members == 1 else core.members
-    constants[numbers] -= evaluate(numbers, *no_edges, len(numbers))[0]
+    constants[numbers] -= lone_atoms(evaluate, numbers, dtype)
 
 
 @lru_cache(maxsize=1)

@@ -114,7 +114,7 @@ def _settings(potential: Potential) -> dict[str, Any]:
     """Return all that members must share; they may know different fidelities besides."""
     shared = dict(potential.hyperparameters)
     backbone = dict(shared.pop("backbone"))
-    for name in ("fidelities", "correction_on"):
+    for name in ("fidelities", "correction_on", "anchored"):
         shared.pop(name, None)
     precision = str(potential.dtype).removeprefix("torch.")
     return {"backbone": backbone.pop("name"), **backbone, "precision": precision, **shared}

@@ -1,5 +1,7 @@
 """What is deployed: one fidelity of a potential, giving energies and edge gradients together."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -75,4 +77,17 @@ def extract(potential: Potential, fidelity: str) -> DeployedCore:
     hidden, output = potential.heads.folded(fidelity)
     constants = potential.reference_energies[backbone.elements, column] + output.bias.double()
     gradient = backbone.gradient(hidden, output)
-    return DeployedCore(gradient, by_number(constants, backbone.elements)).eval()
+    core = DeployedCore(gradient, by_number(constants, backbone.elements)).eval()
+    if fidelity in potential.anchored:
+        numbers = torch.tensor(potential.elements_of(fidelity), device=potential.device)
+        wanted = potential.reference_energies[numbers, column]
+        core.constants[numbers] += wanted - lone_atoms(core, numbers, potential.dtype)
+    return core
+
+
+def lone_atoms(
+    core: Callable[..., tuple[Tensor, Tensor]], numbers: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """Return a core's energies (N,), or its members' (N, M), of atoms without neighbours."""
+    no_edges = numbers.new_zeros((2, 0)), numbers.new_zeros((0, 3), dtype=dtype)
+    return core(numbers, *no_edges, len(numbers))[0]

@@ -28,7 +28,7 @@ PACKAGE = "idle-md"
 FORCE_OPTIONS = ("backend", "kernels", "neighbors")
 PRECISIONS = {"single": "float32", "double": "float64"}
 ENERGIES = {"energy": "total", "interaction_energy": "interaction"}
-OPTIONS = ("modelPath", "device", "precision", "returnEnergyType", *FORCE_OPTIONS)
+OPTIONS = ("modelPath", "device", "precision", "returnEnergyType", "relative", *FORCE_OPTIONS)
 
 
 class PotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
@@ -51,8 +51,9 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
         Given here, or to ``createSystem`` and ``createMixedSystem``, which come first:
         ``modelPath`` (needed), ``device`` (``"cpu"``, ``"cuda"``), ``precision`` (``"single"``,
         ``"double"``; that of the file by default), ``returnEnergyType`` (``"energy"``, or
-        ``"interaction_energy"`` without the reference energies of the atoms), and ``backend``,
-        ``kernels`` and ``neighbors`` of :func:`idle_md.engines.openmm.create_force`.
+        ``"interaction_energy"`` without the reference energies of the atoms), ``relative`` (True:
+        energies relative to lone atoms, see :func:`idle_md.load`), and ``backend``, ``kernels`` and
+        ``neighbors`` of :func:`idle_md.engines.openmm.create_force`.
 
     Raises
     ------
@@ -153,6 +154,7 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
             device=chosen.get("device", "cpu"),
             dtype=None if precision is None else getattr(torch, precision),
             kernels=chosen.get("kernels", "auto"),
+            relative=chosen.get("relative", False),
         )
         own = {key: chosen[key] for key in ("backend", "neighbors") if key in chosen}
         energy = _named(ENERGIES, "returnEnergyType", chosen.get("returnEnergyType"))

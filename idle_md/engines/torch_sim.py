@@ -39,7 +39,7 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
     ----------
     model
         A deployed model, or the path of one.
-    device, dtype, kernels
+    device, dtype, kernels, relative
         Of a model that is given as a path, see :func:`idle_md.deploy.load`.
 
     Raises
@@ -56,9 +56,10 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         kernels: Kernels = "auto",
+        relative: bool = False,
     ) -> None:
         super().__init__()
-        model = load(model, device, dtype, kernels)
+        model = load(model, device, dtype, kernels, relative)
         model.check_complete()
         self.model = model
         self._device, self._dtype = model.device, model.dtype

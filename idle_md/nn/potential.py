@@ -1,7 +1,7 @@
 """The potential: one backbone, one head per fidelity, reference energies."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,9 @@ class Potential(nn.Module):
         Width of the heads' hidden layer; 0 for linear heads.
     correction_on
         See :class:`~idle_md.nn.FidelityHeads`.
+    anchored
+        Fidelities whose lone atoms have their reference energies exactly: what the network gives an
+        atom without neighbours is taken off.
     """
 
     def __init__(
@@ -33,8 +36,10 @@ class Potential(nn.Module):
         fidelities: Sequence[str],
         hidden: int = 32,
         correction_on: Mapping[str, str] | None = None,
+        anchored: Collection[str] = (),
     ) -> None:
         super().__init__()
+        self.anchored = [fidelity for fidelity in fidelities if fidelity in anchored]
         self.backbone = backbone
         self.hidden = hidden
         self.heads = FidelityHeads(backbone.out_features, hidden, fidelities, correction_on)
@@ -68,6 +73,7 @@ class Potential(nn.Module):
             "fidelities": self.fidelities,
             "hidden": self.hidden,
             "correction_on": self.heads.correction_on,
+            "anchored": self.anchored,
         }
 
     @classmethod
@@ -95,13 +101,25 @@ class Potential(nn.Module):
         """
         column = self.column(fidelity)
         name = name or fidelity
-        copied = Potential(copy.deepcopy(self.backbone), [name], self.hidden)
+        anchored = [name] if fidelity in self.anchored else []
+        copied = Potential(copy.deepcopy(self.backbone), [name], self.hidden, anchored=anchored)
         copied.to_precision(self.dtype).to(self.device)
         hidden, output = self.heads.folded(fidelity)
         if hidden is not None:
             copied.heads.hidden[name].load_state_dict(hidden.state_dict())
         copied.heads.output[name].load_state_dict(output.state_dict())
         copied.reference_energies[:, 0] = self.reference_energies[:, column]
+        return copied
+
+    @torch.no_grad()
+    def unanchored(self) -> "Potential":
+        """Return a copy of the same energies whose lone atoms are what the network makes of them.
+
+        What was taken off for them is in its reference energies.
+        """
+        copied = copy.deepcopy(self)
+        copied.reference_energies[self.backbone.elements] -= self._of_lone_atoms().double()
+        copied.anchored = []
         return copied
 
     def column(self, fidelity: str) -> int:
@@ -142,7 +160,16 @@ class Potential(nn.Module):
     def residual(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         """Return atomic energies (N, n_fidelities) in eV above the reference energies."""
         energies: Tensor = self.heads(self.backbone(species, edge_index, edge_vectors))
+        if self.anchored:
+            energies = energies - self._of_lone_atoms()[self.backbone.element_index[species]]
         return energies
+
+    def _of_lone_atoms(self) -> Tensor:
+        """Return what lone atoms of the elements are spared, in eV (n_elements, n_fidelities)."""
+        numbers = torch.tensor(self.backbone.elements, device=self.device)
+        no_edges = numbers.new_zeros((2, 0)), numbers.new_zeros((0, 3), dtype=self.dtype)
+        energies: Tensor = self.heads(self.backbone(numbers, *no_edges))
+        return energies * energies.new_tensor([float(f in self.anchored) for f in self.fidelities])
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         """Return atomic energies (N, n_fidelities) in eV, float64, reference energies included.

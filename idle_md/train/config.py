@@ -10,6 +10,7 @@ from pydantic import Field, SerializeAsAny, TypeAdapter, field_validator, model_
 
 from idle_md.configuration import Count, Section, parse_section, read_settings
 from idle_md.data import GeometryTensors, Store
+from idle_md.elements import atomic_numbers
 from idle_md.nn import BackboneSection, PaiNN, backbone_class
 from idle_md.run_folder import RunFolder
 from idle_md.train.registry import method_named
@@ -23,6 +24,7 @@ from idle_md.train.sections import (
 from idle_md.train.stage import Stage
 
 Label = Literal["energy", "forces", "stress"]
+References = Literal["fit", "isolated"] | dict[str, float]
 BY_ONE_WORD = ("method", "backbone")  # sections that their name alone may stand for
 
 
@@ -74,6 +76,11 @@ class Method(Section, ABC):
         return True
 
     @property
+    def takes_references(self) -> bool:
+        """Whether the target's reference energies may be other than fitted."""
+        return True
+
+    @property
     def uses_stress(self) -> bool:
         """Whether the target's stresses may be trained on."""
         return True
@@ -113,6 +120,13 @@ class TrainConfig(Section):
     data: DataConfig
     method: SerializeAsAny[Method] = Field(default="idle", validate_default=True)
     backbone: SerializeAsAny[BackboneSection] = PaiNN.Config()
+    reference_energies: References | dict[str, References] = Field(
+        default="fit",
+        description="energies of the elements' lone atoms, for all fidelities or by fidelity: fit "
+        "(least squares on the labels), isolated (one-atom geometries of the data set, or what its "
+        "manifest has), or numbers in eV, {H: -13.6}; with the last two the model's lone atoms "
+        "have these energies exactly",
+    )
     head_hidden: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
         description="width of the heads' hidden layer, 0 for linear heads; default: 32 for painn, "
@@ -162,6 +176,18 @@ class TrainConfig(Section):
         value = {"name": "painn", **value}
         return _of_kind(backbone_class(value["name"]).Config, value)
 
+    @field_validator("reference_energies", mode="before")
+    @classmethod
+    def _references_are_known(cls, value: Any) -> Any:
+        for each in value.values() if isinstance(value, dict) else [value]:
+            numbers = each.values() if isinstance(each, dict) else [each]
+            if not all(n in ("fit", "isolated") or _is_number(n) for n in numbers):
+                raise ValueError(
+                    f"{each!r} is none of fit, isolated and numbers in eV by element, "
+                    "{H: -13.6, O: -2041.8}"
+                )
+        return value
+
     @field_validator("diagnose", mode="before")
     @classmethod
     def _three_seeds_by_default(cls, value: Any) -> Any:
@@ -204,8 +230,27 @@ class TrainConfig(Section):
                 f"labels.{self.target}: the method {self.method.name} uses energies and forces of "
                 "the target and no stress: remove `stress`, or choose another method"
             )
+        self._check_references()
         self.method.check(self)
         return self
+
+    def _check_references(self) -> None:
+        by_level = self.reference_energies
+        if isinstance(by_level, dict) and not all(isinstance(e, float) for e in by_level.values()):
+            strange = [name for name in by_level if name not in self.labels]
+            if strange:
+                raise ValueError(
+                    f"reference_energies names {strange[0]!r}, which labels does not use"
+                )
+        for fidelity in self.labels:
+            references = self.references_of(fidelity)
+            if isinstance(references, dict):
+                atomic_numbers(references)
+        if self.references_of(self.target) != "fit" and not self.method.takes_references:
+            raise ValueError(
+                f"reference_energies: the method {self.method.name} fits those of its target "
+                f"{self.target!r}: leave them out, or give those of other fidelities by name"
+            )
 
     @property
     def fidelities(self) -> list[str]:
@@ -217,9 +262,21 @@ class TrainConfig(Section):
         """Width of the heads' hidden layer; 0 for linear heads."""
         return self.backbone.head_hidden if self.head_hidden is None else self.head_hidden
 
+    def references_of(self, fidelity: str) -> References:
+        """Return where the reference energies of a fidelity come from."""
+        given = self.reference_energies
+        if isinstance(given, str) or all(isinstance(each, float) for each in given.values()):
+            return given  # type: ignore[return-value]
+        found: References = given.get(fidelity, "fit")  # type: ignore[assignment]
+        return found
+
     def loss_of(self, fidelity: str) -> LossConfig:
         """Return the loss weights of a fidelity."""
         return self.loss.get(fidelity, LossConfig())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _of_kind(kind: type[Section], settings: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """What a user should know of the labels before a training."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 from rich.console import Console
@@ -8,14 +9,19 @@ from rich.markup import escape
 
 from idle_md.data.identity import NEAR, near_copies
 from idle_md.elements import symbols
+from idle_md.nn import Potential
 from idle_md.terminal import label_table
+from idle_md.train.references import far_from_fit
 from idle_md.train.task import Task, elements_of, labelled_geometries
 
 
-def show_labels(task: Task, console: Console) -> None:
-    """Print how many labels of each fidelity are used, and what is remarkable about them."""
+def show_labels(task: Task, console: Console, start: Potential | None = None) -> None:
+    """Print how many labels of each fidelity are used, and what is remarkable about them.
+
+    ``start`` is the potential that is trained, with its reference energies.
+    """
     console.print(label_table("Labels used", task.label_counts))
-    for remark in remarks(task):
+    for remark in chain(remarks(task), [] if start is None else far_from_fit(task, start)):
         console.print(f"note: {escape(remark)}", style="yellow", highlight=False)
 
 

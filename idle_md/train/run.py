@@ -12,6 +12,13 @@ from idle_md.train import processes
 from idle_md.train.config import TrainConfig
 from idle_md.train.sections import STEPS
 
+ADDED: dict[str, dict[str, Any]] = {
+    "warmup_steps": {"algorithm": "adamw"},
+    "target": {"reference_energies": "fit"},
+    "forces": {"stress": 1.0},
+}
+"""What settings without a name of their own once were, by one that stood beside them."""
+
 
 def train(config: TrainConfig, resume: bool = False, console: Console | None = None) -> Path:
     """Run a training and return its folder.
@@ -117,6 +124,7 @@ def _alike(before: Any, now: Any) -> bool:
         return bool(before == now)
     if before.get("steps") == STEPS and now.get("steps", STEPS) is None:
         before = {**before, "steps": None}
-    if "warmup_steps" in before:
-        before = {"algorithm": "adamw", **before}
+    for beside, defaults in ADDED.items():
+        if beside in before:
+            before = {**defaults, **before}
     return all(_alike(before.get(key), now.get(key)) for key in {**before, **now})

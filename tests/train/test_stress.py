@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
+from ase.md.nptberendsen import NPTBerendsen
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.stress import full_3x3_to_voigt_6_stress
 from rich.console import Console
 from typer.testing import CliRunner
@@ -22,7 +24,12 @@ from idle_md.nn import BACKBONES, Potential, load_checkpoint
 from idle_md.train import parse_config, train
 from idle_md.train.errors import errors_of_file, errors_of_potential
 from idle_md.train.loss import Objective, Weights
-from idle_md.train.prediction import potential_predictor, predict, predict_all
+from idle_md.train.prediction import (
+    committee_predictor,
+    potential_predictor,
+    predict,
+    predict_all,
+)
 from idle_md.train.stages.untrained import untrained_potential
 from idle_md.train.task import build_task
 
@@ -223,8 +230,6 @@ def test_a_committee_and_a_difference_have_stresses(make_potential, argon: Path)
     potentials = [make_potential(seed=k) for k in range(2)]
     found = [predict_all(potential_predictor(each, "high"), tensors)[2] for each in potentials]
     assert np.abs(found[0]).max() > 1e-4
-    from idle_md.train.prediction import committee_predictor
-
     mean = predict_all(committee_predictor(potentials, "high"), tensors)[2]
     np.testing.assert_allclose(mean, np.mean(found, axis=0), rtol=0, atol=1e-12)
 
@@ -269,3 +274,37 @@ def test_stress_that_is_not_there_is_an_error(settings: dict[str, Any]) -> None:
     wrong = {**settings, "labels": {"wb97x": ["energy", "stress"]}, "method": "single"}
     with pytest.raises(ValueError, match=r"has no stress of 'wb97x'"):
         build_task(parse_config(wrong))
+
+
+@pytest.mark.slow
+def test_density_at_constant_pressure_is_that_of_the_labels_own_potential(
+    argon: Path, tmp_path: Path
+) -> None:
+    kinds = ["energy", "forces", "stress"]
+    budget = {"steps": 2000, "validate_every": 200}
+    model = tmp_path / "model.pt"
+    out = train(parse_config(configured(argon, tmp_path / "run", kinds, budget=budget)))
+    idle_md.export(out, None, model)
+    volumes = [mean_volume(each) for each in (lennard_jones(), idle_md.Calculator(model))]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.02)
+
+
+def mean_volume(calculator: Any) -> float:
+    """Mean volume of 32 atoms at 20 K and 0.2 GPa, by Berendsen's barostat after 4 ps."""
+    atoms = bulk("Ar", "fcc", a=5.4, cubic=True).repeat(2)
+    atoms.calc = calculator
+    MaxwellBoltzmannDistribution(atoms, temperature_K=40, rng=np.random.default_rng(0))
+    dynamics = NPTBerendsen(
+        atoms,
+        timestep=4 * units.fs,
+        temperature_K=20,
+        pressure_au=0.2 * units.GPa,
+        taut=200 * units.fs,
+        taup=400 * units.fs,
+        compressibility_au=0.3 / units.GPa,
+    )
+    dynamics.run(1000)
+    found = []
+    dynamics.attach(lambda: found.append(atoms.get_volume()), interval=10)
+    dynamics.run(2000)
+    return float(np.mean(found))

@@ -132,18 +132,20 @@ class FileComputation(PythonComputation):
     """
 
     __module__ = PICKLED_AS
+    relative = False  # of what was pickled before there was a choice
 
     def __init__(self, path: Path, model: DeployedModel, attachment: Attachment) -> None:
         self.path, self.sha256 = str(path.resolve()), model.metadata.content_sha256
         self.device = str(model.device)
         self.kernels: Any = model.kernels
+        self.relative = model.relative
         self.can_be_replayed = model.can_be_replayed
         self.attachment, self.periodic = attachment, attachment.periodic
 
     @cached_property
     def module(self) -> torch.jit.ScriptModule:
         """What is called."""
-        model = load(self.path, device=self.device, kernels=self.kernels)
+        model = load(self.path, self.device, kernels=self.kernels, relative=self.relative)
         if model.metadata.content_sha256 != self.sha256:
             raise ValueError(
                 f"{self.path} is another model than the one that this System was written with: put "

@@ -62,6 +62,7 @@ def create_force(
     embed: bool = True,
     energy: Energy = "total",
     device: str | torch.device = "cpu",
+    relative: bool = False,
 ) -> Force:
     """Return an OpenMM force that runs a deployed model.
 
@@ -99,6 +100,8 @@ def create_force(
     device
         Where a model that is given as a path runs, see :func:`idle_md.deploy.load`. A TorchForce
         has positions where OpenMM's platform has them, so a model on a GPU needs the platform CUDA.
+    relative
+        Give energies relative to lone atoms, see :func:`idle_md.deploy.load`.
 
     Warns
     -----
@@ -117,7 +120,7 @@ def create_force(
     ImportError
         If a backend, or NNPOps, is asked for that does not work here.
     """
-    deployed = load(model, device, kernels=kernels)
+    deployed = load(model, device, kernels=kernels, relative=relative)
     deployed.check_complete()
     numbers, chosen = chosen_particles(topology_or_numbers, atoms)
     deployed.check_elements(numbers, chosen)

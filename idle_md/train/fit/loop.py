@@ -71,7 +71,7 @@ def fit(
     batches = Batches(task.tensors.to(where), task.stream, validation_indices(task))
     _check_shares(batches)
     if console is not None:
-        show_labels(task, console)
+        show_labels(task, console, potential)
     checkpoint = folder.last_checkpoint
     may_resume = resume and processes.by_first(checkpoint.is_file)
     if may_resume:

@@ -50,6 +50,10 @@ class Adapt(Method):
         return False
 
     @property
+    def takes_references(self) -> bool:
+        return False
+
+    @property
     def uses_stress(self) -> bool:
         return False
 

@@ -29,6 +29,10 @@ class Delta(Method):
         return [Fit(config, folder)]
 
     @property
+    def takes_references(self) -> bool:
+        return False
+
+    @property
     def subtracted(self) -> str:
         return self.low_level
 

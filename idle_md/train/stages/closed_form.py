@@ -187,7 +187,7 @@ def base_level(source: Potential, about: dict[str, Any], base: str, target: str)
             f"the model was trained on forces of {base!r} alone, so there are no energies to "
             "correct: start from another fidelity"
         )
-    return potential.alone(base)
+    return potential.alone(base).unanchored()
 
 
 def student_config(base: Potential, config: TrainConfig, settings: StudentConfig) -> TrainConfig:

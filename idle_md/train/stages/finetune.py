@@ -14,6 +14,7 @@ from idle_md.run_folder import RunFolder
 from idle_md.train.config import TrainConfig
 from idle_md.train.fit.loop import fit
 from idle_md.train.prediction import potential_predictor, predict_all
+from idle_md.train.references import anchor
 from idle_md.train.sections import FinetuneConfig
 from idle_md.train.stage import Stage
 from idle_md.train.stages.source import check_elements, with_network_of
@@ -60,7 +61,7 @@ def finetuning_start(
     """Return the potential that fine-tuning starts with: the source's backbone and one new head.
 
     With ``head: copy`` its predictions start as those of the source plus a shift per element that
-    is fitted to the training labels.
+    is fitted to the training labels, or that reference energies which are given make.
 
     Parameters
     ----------
@@ -79,6 +80,7 @@ def finetuning_start(
     column, target = source.column(fidelity), task.config.target
     check_elements(elements_of(task), source, fidelity)
     torch.manual_seed(task.config.seed)
+    source = source.unanchored()
     if settings.head == "copy":
         start = source.alone(fidelity, target)
     else:
@@ -86,9 +88,10 @@ def finetuning_start(
     # A fidelity with forces alone has none: its labels are the whole shift then.
     start.reference_energies[:, 0] = source.reference_energies[:, column].nan_to_num()
     _reset(start, settings.reset)
-    if settings.head == "copy":
+    anchor(start, task)
+    if not start.anchored and settings.head == "copy":
         shift_reference_energies(task, start)
-    else:
+    elif not start.anchored:
         _, fitted = scale_and_references(task, training_energies(task)[:, 0], 0)
         start.reference_energies[task.elements, 0] = torch.from_numpy(fitted)
     start.forget_other_elements(target, elements_of(task, 0))

@@ -6,6 +6,7 @@ from idle_md.nn import Potential
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import TrainConfig
 from idle_md.train.fit.loop import fit
+from idle_md.train.references import anchor
 from idle_md.train.stage import Stage
 from idle_md.train.stages.source import check_elements, with_network_of
 from idle_md.train.stages.untrained import untrained_potential
@@ -41,4 +42,5 @@ class Fit(Stage):
         else:
             task = build_task(with_network_of(potential, self.config))
             check_elements(elements_of(task), potential, self.config.target)
+            anchor(potential, task)
         return fit(task, potential, self.folder, resume, console)

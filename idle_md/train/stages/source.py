@@ -75,7 +75,8 @@ class Trained(Stage):
 
 def _with_heads(potential: Potential, known: Levels) -> Potential:
     """Return a potential with a head for each level that its checkpoint knows."""
-    whole = Potential(potential.backbone, list(known), potential.hidden)
+    anchored = [fidelity for fidelity, (model, _) in known.items() if fidelity in model.anchored]
+    whole = Potential(potential.backbone, list(known), potential.hidden, anchored=anchored)
     whole.to_precision(potential.dtype)
     target = potential.fidelities[-1]
     for column, (fidelity, (model, _)) in enumerate(known.items()):

@@ -84,7 +84,7 @@ class TrivialBaseline:
 def ratios(errors: Errors, other: Errors) -> dict[str, float]:
     """Return errors over those of another model, of the quantities that both have errors of."""
     ours, theirs = dict[str, Any](errors), dict[str, Any](other)
-    pairs = {name: (ours[key], theirs[key]) for name, key in COMPARED.items()}
+    pairs = {name: (ours.get(key), theirs.get(key)) for name, key in COMPARED.items()}
     return {name: a / b for name, (a, b) in pairs.items() if a is not None and b}
 
 

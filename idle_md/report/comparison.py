@@ -73,7 +73,7 @@ def first_sentences(run: Run, held: list[HeldOut], found: list[Comparison]) -> l
     labels = [f"{best.model['n_energies']:,} {run.config.target} energies"]
     if best.model["n_forces"]:
         labels.append(f"the forces of {best.model['n_forces']:,} geometries")
-    if best.model["n_stress"]:
+    if "n_stress" in best.model:
         labels.append(f"{best.model['n_stress']:,} stresses")
     where = "" if best.is_of_all else f"where {best.low} is labelled too, "
     return [words, f"Both are judged by {' and '.join(labels)} ({where}role {role})."]

@@ -128,7 +128,7 @@ def _predicted(
 def _check_counts(run: Run, held: HeldOut) -> None:
     then, now = run.metrics.get(held.role, {}).get(held.fidelity), held.errors
     kinds = ("n_energies", "n_forces", "n_stress")
-    if then is not None and any(then.get(kind, 0) != now.get(kind) for kind in kinds):
+    if then is not None and any(then.get(kind) != now.get(kind) for kind in kinds):
         raise ValueError(
             f"the data set {run.config.data.store} has changed since the run in {run.folder.path}: "
             f"{held.fidelity} labels of role {held.role} were {then['n_energies']} energies and "

@@ -25,17 +25,22 @@ from idle_md.train.prediction import (
 from idle_md.units import GPA
 
 
-class Errors(TypedDict):
+class StressErrors(TypedDict, total=False):
+    """Mean absolute errors of the components of stresses, where any are labelled."""
+
+    stress_mae_gpa: float
+    n_stress: int
+
+
+class Errors(StressErrors):
     """Mean absolute errors of one fidelity on one split; None where nothing is labelled."""
 
     energy_mae_mev: float | None
     energy_mae_mev_per_atom: float | None
     relative_energy_mae_mev: float | None
     force_mae_mev_per_angstrom: float | None
-    stress_mae_gpa: float | None
     n_energies: int
     n_forces: int
-    n_stress: int
 
 
 class Coverage(TypedDict):
@@ -177,10 +182,8 @@ def compare(
         energy_mae_mev_per_atom=None,
         relative_energy_mae_mev=None,
         force_mae_mev_per_angstrom=None,
-        stress_mae_gpa=None,
         n_energies=int(known.sum()),
         n_forces=int(store.has_forces(fidelity).sum()),
-        n_stress=int(store.has_stress(fidelity).sum()),
     )
     parity = Parity(
         energy_label=relative(labels.energy[known], groups),
@@ -208,6 +211,7 @@ def compare(
         parity["stress_label"] = labels.stress[strained].ravel()
         parity["stress"] = stresses[strained].ravel()
         deviations = np.abs(parity["stress"] - parity["stress_label"])
+        errors["n_stress"] = int(strained.sum())
         errors["stress_mae_gpa"] = float(deviations.mean()) / GPA
     return errors, parity
 

@@ -14,7 +14,6 @@ from idle_md.train.sections import STEPS
 
 ADDED: dict[str, dict[str, Any]] = {
     "warmup_steps": {"algorithm": "adamw"},
-    "target": {"reference_energies": "fit"},
     "forces": {"stress": 1.0},
 }
 """What settings without a name of their own once were, by one that stood beside them."""
@@ -117,11 +116,12 @@ def as_begun(config: TrainConfig, resume: bool) -> TrainConfig:
 def _alike(before: Any, now: Any) -> bool:
     """Compare settings of a run with those of an older version, perhaps.
 
-    A setting that is not used may not have been there yet, a budget of minutes alone was once
-    written with the default of steps, and the optimiser was once AdamW without saying so.
+    A setting that is not used may not have been there yet, nor the choice of reference energies and
+    the weight of stresses; a budget of minutes alone was once written with the default of steps,
+    and the optimiser was once AdamW without saying so.
     """
     if not (isinstance(before, dict) and isinstance(now, dict)):
-        return bool(before == now)
+        return bool(before == now) or (before is None and now == "fit")
     if before.get("steps") == STEPS and now.get("steps", STEPS) is None:
         before = {**before, "steps": None}
     for beside, defaults in ADDED.items():

@@ -1,5 +1,7 @@
 """Energies of large systems keep their digits; those relative to lone atoms have fewer to keep."""
 
+import importlib.util
+
 import ase
 import numpy as np
 import pytest
@@ -101,6 +103,47 @@ def test_relative_energies_are_the_same_in_openmm(model_file) -> None:
         attached = Attachment(numbers, list(range(len(atoms))), False, energy=energy)
         found, _ = OpenMMModule(model, attached)(torch.from_numpy(atoms.positions) / 10)
         assert float(found) * KJ_PER_MOL == pytest.approx(wanted.energy, abs=1e-8)
+
+
+def test_every_way_to_openmm_takes_relative(model_file) -> None:
+    """The force, one that names the model's file in XML, and openmm-ml's plug-in."""
+    openmm = pytest.importorskip("openmm", reason="OpenMM is not installed")
+    from idle_md.engines.openmm import create_force
+
+    atoms, path = grid((3, 2, 2), 2.4, pbc=False), model_file()
+    [wanted] = idle_md.predict(path, [atoms], relative=True)
+    numbers = atoms.numbers.tolist()
+
+    def energy_of(system) -> float:
+        integrator = openmm.VerletIntegrator(0.001)
+        platform = openmm.Platform.getPlatformByName("Reference")
+        context = openmm.Context(system, integrator, platform)
+        context.setPositions(atoms.positions / 10)
+        return context.getState(energy=True).getPotentialEnergy()._value
+
+    def system_with(force) -> openmm.System:
+        system = openmm.System()
+        for mass in atoms.get_masses():
+            system.addParticle(mass)
+        system.addForce(force)
+        return system
+
+    plain = create_force(path, numbers, backend="pythonforce", relative=True)
+    named = create_force(path, numbers, backend="pythonforce", relative=True, embed=False)
+    text = openmm.XmlSerializer.serialize(system_with(named))
+    systems = [system_with(plain), openmm.XmlSerializer.deserialize(text)]
+    if importlib.util.find_spec("openmmml") is not None:
+        from openmmml import MLPotential
+
+        topology = openmm.app.Topology()
+        residue = topology.addResidue("X", topology.addChain())
+        for symbol in atoms.get_chemical_symbols():
+            element = openmm.app.Element.getBySymbol(symbol)
+            topology.addAtom(symbol, element, residue)
+        potential = MLPotential("idle-md", modelPath=str(path), relative=True)
+        systems.append(potential.createSystem(topology, backend="pythonforce"))
+    for system in systems:
+        assert energy_of(system) * KJ_PER_MOL == pytest.approx(wanted.energy, abs=1e-6)
 
 
 def test_relative_energies_are_refused_where_they_cannot_be_had(

@@ -56,16 +56,14 @@ def potential_evaluator(potential: Potential, fidelity: str) -> Evaluate:
 def isolated_energies(potential: Potential, fidelity: str) -> dict[int, float]:
     """Return what a lone atom of each element must have in eV, by atomic number.
 
-    That is its reference energy and what the head gives without neighbours.
+    That is its reference energy and, unless the fidelity is anchored, what the head gives without
+    neighbours.
     """
     column = potential.column(fidelity)
     no_edges = torch.zeros((2, 0), dtype=torch.int64), next(potential.parameters()).new_zeros(0, 3)
-    energies = {}
-    for number in potential.backbone.elements:
-        features = potential.backbone(torch.tensor([number]), *no_edges)
-        constant = float(potential.heads(features)[0, column])
-        energies[number] = float(potential.reference_energies[number, column]) + constant
-    return energies
+    numbers = potential.backbone.elements
+    energies = potential(torch.tensor(numbers), *no_edges)[:, column].tolist()
+    return dict(zip(numbers, energies, strict=True))
 
 
 def calculator_evaluator(calculator: Any) -> Evaluate:

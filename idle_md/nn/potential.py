@@ -165,7 +165,7 @@ class Potential(nn.Module):
         return energies
 
     def _of_lone_atoms(self) -> Tensor:
-        """Return what lone atoms of the elements are spared, in eV (n_elements, n_fidelities)."""
+        """Return what is taken off every atom of the elements, (n_elements, n_fidelities) in eV."""
         numbers = torch.tensor(self.backbone.elements, device=self.device)
         no_edges = numbers.new_zeros((2, 0)), numbers.new_zeros((0, 3), dtype=self.dtype)
         energies: Tensor = self.heads(self.backbone(numbers, *no_edges))

@@ -86,7 +86,8 @@ def far_from_fit(task: Task, potential: Potential) -> Iterator[str]:
         far = {
             symbols([number])[0]: f"{float(np.median(energies) - fitted[number]):+.2f} eV"
             for number, energies in frames.items()
-            if abs(float(np.median(energies) - fitted[number])) > FAR
+            if number in potential.elements_of(fidelity)
+            and abs(float(np.median(energies) - fitted[number])) > FAR
         }
         if far:
             told = ", ".join(f"{name} {gap}" for name, gap in far.items())

@@ -194,7 +194,8 @@ def strain_slope(store: Store, fidelity: str) -> float | None:
         kind = both & (store.group == name)
         first = int(np.flatnonzero(kind)[0])
         numbers = store.numbers[store.offsets[first] : store.offsets[first + 1]]
-        sample = sampled(store, kind & (store.n_atoms == len(numbers)), _STRAINED)
+        most = min(_STRAINED, int(np.sqrt(2 * _ATOM_PAIRS / len(numbers))))
+        sample = sampled(store, kind & (store.n_atoms == len(numbers)), most)
         same = (sample.numbers.reshape(-1, len(numbers)) == numbers).all(axis=1)
         found.append(_strain_works(sample.select(same), fidelity))
     difference, work = np.concatenate(found).T

@@ -60,7 +60,10 @@ def converted(path: Path, contents: Contents, given: Units) -> Store:
     units = [energy, length, forces, *([stress] if has_stress else [])]
     notes = [f"Imported from {path.name}: {', '.join(units)}", *contents.notes]
     if not given.trusted:
-        notes += [note for name in labels for note in _checked_stress(path, store, name, stress)]
+        for name in labels:
+            is_virial = name in contents.virials
+            what = f"virials in {energy}" if is_virial else f"stresses in {stress}"
+            notes += _checked_stress(path, store, name, what)
         unsure = [name for name in pairs if _is_unchecked(read, name, pairs[name])]
         notes += [_beside_gfn2(path, store, name, forces, sign) for name in unsure]
     return _merged(store, contents.base, "; ".join(notes))
@@ -81,8 +84,8 @@ def _stress_factors(
     }
 
 
-def _checked_stress(path: Path, store: Store, name: str, unit: str) -> list[str]:
-    """What could not be checked of stresses, which are in eV/angstrom^3 by now.
+def _checked_stress(path: Path, store: Store, name: str, what: str) -> list[str]:
+    """What could not be checked of stresses, which are in eV/angstrom^3 by now, but were ``what``.
 
     Raises
     ------
@@ -92,16 +95,17 @@ def _checked_stress(path: Path, store: Store, name: str, unit: str) -> list[str]
     largest = checks.virial_per_atom(store, name)
     if np.isnan(largest):
         return []
-    remedies = "give another --stress-unit, or take them with --trust-units"
+    option = "--energy-unit" if what.startswith("virials") else "--stress-unit"
+    remedies = f"give another {option}, or take them with --trust-units"
     if largest > _MOST_VIRIAL:
         raise ValueError(
-            f"{path}: {name} stresses in {unit} make virials of {largest:.3g} eV per atom, more "
-            f"than matter stands; {remedies}"
+            f"{path}: {name} {what} make {largest:.3g} eV per atom, more than matter stands; "
+            f"{remedies}"
         )
     slope = checks.strain_slope(store, name)
     if slope is None:
         return [
-            f"not checked: sign and unit of the {name} stresses (there are no ten pairs of like "
+            f"not checked: sign and unit of the {name} {what} (there are no ten pairs of like "
             "boxes that differ in strain); they count as minus the virial over the volume, "
             "positive under tension"
         ]
@@ -109,8 +113,8 @@ def _checked_stress(path: Path, store: Store, name: str, unit: str) -> list[str]
         return []
     sign = "give --flip-stress (or leave it out), and perhaps " if slope < 0 else ""
     raise ValueError(
-        f"{path}: {name} energies of strained boxes differ by {slope:.3g} times what the stresses "
-        f"in {unit} say; {sign}{remedies}"
+        f"{path}: {name} energies of strained boxes differ by {slope:.3g} times what the {what} "
+        f"say; {sign}{remedies}"
     )
 
 

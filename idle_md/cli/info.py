@@ -84,7 +84,8 @@ def _card(about: "Metadata") -> "Table":
         "reference energies": ", ".join(
             f"{symbols([z])[0]} {energy:,.3f} eV" for z, energy in references.items()
         ),
-        "charge": "no input of the model",
+        "charges": _states(about.charges),
+        "multiplicities": _states(about.multiplicities).replace("+", ""),
         "precision": about.dtype,
         "format version": str(about.format_version),
         "written by": ", ".join(f"{name} {version}" for name, version in about.versions.items()),
@@ -101,6 +102,14 @@ def _level(about: "Metadata") -> str:
         return "not known"
     program = " ".join(filter(None, (level.program, level.version)))
     return f"{level.title}, {program}" if program else level.title
+
+
+def _states(known: dict[int, int] | None) -> str:
+    from idle_md.deploy.gate import counted
+
+    if known is None:
+        return "no input of the model; which ones it was trained on is not known"
+    return f"no input of the model; trained on {counted(known) or 'none'}"
 
 
 def _shown(size: object) -> str:

@@ -25,10 +25,10 @@ if importlib.util.find_spec("openmmtorch") is not None:
         import idle_md.engines.openmm  # noqa: F401
 
 PACKAGE = "idle-md"
-FORCE_OPTIONS = ("backend", "kernels", "neighbors")
+FORCE_OPTIONS = ("backend", "neighbors", "charge", "multiplicity")
 PRECISIONS = {"single": "float32", "double": "float64"}
 ENERGIES = {"energy": "total", "interaction_energy": "interaction"}
-OPTIONS = ("modelPath", "device", "precision", "returnEnergyType", *FORCE_OPTIONS)
+OPTIONS = ("modelPath", "device", "precision", "kernels", "returnEnergyType", *FORCE_OPTIONS)
 
 
 class PotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
@@ -52,7 +52,8 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
         ``modelPath`` (needed), ``device`` (``"cpu"``, ``"cuda"``), ``precision`` (``"single"``,
         ``"double"``; that of the file by default), ``returnEnergyType`` (``"energy"``, or
         ``"interaction_energy"`` without the reference energies of the atoms), and ``backend``,
-        ``kernels`` and ``neighbors`` of :func:`idle_md.engines.openmm.create_force`.
+        ``kernels``, ``neighbors``, ``charge`` and ``multiplicity`` of
+        :func:`idle_md.engines.openmm.create_force`.
 
     Raises
     ------
@@ -131,8 +132,9 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
                     "idle_md.engines.openmm.create_mixed_system(model, topology, system, atoms, "
                     "interpolate=True), or install openmmml 1.8"
                 )
-            atoms = complete_mixed_system(topology, system, atoms)
+            part = complete_mixed_system(topology, system, atoms)
             periodic = bool(system.usesPeriodicBoundaryConditions())
+            atoms, own = part.atoms, {"charge": part.charge, **own}
         force = create_force(model, topology, atoms, periodic=periodic, **own)
         force.setForceGroup(forceGroup)
         system.addForce(force)
@@ -154,7 +156,7 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
             dtype=None if precision is None else getattr(torch, precision),
             kernels=chosen.get("kernels", "auto"),
         )
-        own = {key: chosen[key] for key in ("backend", "neighbors") if key in chosen}
+        own = {key: chosen[key] for key in FORCE_OPTIONS if key in chosen}
         energy = _named(ENERGIES, "returnEnergyType", chosen.get("returnEnergyType"))
         return model, own | {"energy": energy or "total"}
 

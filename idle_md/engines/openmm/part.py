@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +10,7 @@ import openmm
 from openmm import app, unit
 
 from idle_md.engines.openmm.particles import chosen_particles
-from idle_md.engines.openmm.start_checks import check_box, warn_of_charge
+from idle_md.engines.start_checks import check_box
 
 TERMS = (
     "HarmonicBondForce",
@@ -61,10 +61,13 @@ class Part:
     sites
         Indices of their virtual sites. The model does not see them; they carry charges for the
         surroundings alone.
+    charge
+        Sum of what the force field gives atoms and sites, in e; None where it gives none.
     """
 
     atoms: list[int]
     sites: list[int]
+    charge: float | None = None
 
     @property
     def particles(self) -> set[int]:
@@ -81,11 +84,6 @@ def find_part(topology: app.Topology, system: openmm.System, atoms: Iterable[int
         All particles.
     atoms
         Indices of the atoms; their virtual sites may be among them or not.
-
-    Warns
-    -----
-    UserWarning
-        If the force field gives the part a charge.
 
     Raises
     ------
@@ -122,8 +120,7 @@ def find_part(topology: app.Topology, system: openmm.System, atoms: Iterable[int
     _check_whole(topology, part.particles)
     for force in system.getForces():
         _check_known(force, part)
-    warn_of_charge(_charge(system, part.particles))
-    return part
+    return replace(part, charge=_charge(system, part.particles))
 
 
 def check_topology(topology: app.Topology, atoms: Sequence[int], periodic: bool) -> None:
@@ -132,7 +129,7 @@ def check_topology(topology: app.Topology, atoms: Sequence[int], periodic: bool)
     Warns
     -----
     UserWarning
-        If they are bonded to others, or are all of its atoms and have formal charges.
+        If they are bonded to others.
 
     Raises
     ------
@@ -144,9 +141,7 @@ def check_topology(topology: app.Topology, atoms: Sequence[int], periodic: bool)
     if periodic and box is not None:
         n_atoms = sum(atom.element is not None for atom in everything)
         check_box(np.array(box.value_in_unit(unit.angstrom)), n_atoms)
-    if len(atoms) == len(everything):
-        warn_of_charge(sum(getattr(atom, "formalCharge", None) or 0 for atom in everything))
-    elif crossing := _crossing(topology, set(atoms)):
+    if crossing := _crossing(topology, set(atoms)):
         warnings.warn(
             f"{_described(*crossing)}: the model does not know of that bond, and takes the end for "
             "a radical",
@@ -230,12 +225,21 @@ def _check_known(force: openmm.Force, part: Part) -> None:
         )
 
 
-def _charge(system: openmm.System, particles: set[int]) -> float:
-    charge = 0.0
-    for force in system.getForces():
-        if isinstance(force, openmm.NonbondedForce):
-            charge += sum(force.getParticleParameters(k)[0]._value for k in particles)
-    return charge
+def formal_charge(topology: app.Topology, atoms: Sequence[int]) -> float | None:
+    """Return the sum of the formal charges of some atoms in e; None where they have none."""
+    every = list(topology.atoms())
+    charges = [getattr(every[k], "formalCharge", None) for k in atoms]
+    known = [charge for charge in charges if charge is not None]
+    return float(sum(known)) if known else None
+
+
+def _charge(system: openmm.System, particles: set[int]) -> float | None:
+    sums = [
+        sum(force.getParticleParameters(k)[0]._value for k in particles)
+        for force in system.getForces()
+        if isinstance(force, openmm.NonbondedForce)
+    ]
+    return float(sum(sums)) if sums else None
 
 
 def _check_whole(topology: app.Topology, inside: set[int]) -> None:

@@ -1,31 +1,20 @@
 """What a start of molecular dynamics must fulfil, checked before anything runs."""
 
 import warnings
-from collections.abc import Sequence
 from itertools import islice
 
 import ase
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from idle_md.bonds import CLOSE, OVERLAP, find_contacts
-from idle_md.deploy import DeployedModel
 
 SHOWN = 3  # pairs of atoms that are too close
 DENSEST = 1.0
 """Atoms per cubic angstrom; diamond has 0.18."""
 
 
-def check_start(
-    model: DeployedModel,
-    numbers: Sequence[int],
-    positions_angstrom: ArrayLike,
-    cell: ArrayLike | None = None,
-    charge: float | None = None,
-    *,
-    atoms: Sequence[int] | None = None,
-    cutoff_angstrom: float | None = None,
-) -> None:
+def check_start(structure: ase.Atoms, cutoff_angstrom: float | None = None) -> None:
     """Check that molecular dynamics can start from a structure.
 
     A model takes a periodic box of any size and shape: its edges go to as many images as there
@@ -33,59 +22,31 @@ def check_start(
 
     Parameters
     ----------
-    model
-        The model that runs.
-    numbers, positions_angstrom
-        Atomic numbers (N,) and positions (N, 3) of all particles; 0 stands for particles that are
-        no atoms, which may lie anywhere.
-    cell
-        Lattice vectors as rows (3, 3) in angstrom, where the structure is periodic.
-    charge
-        Total charge in e of what the model describes, where known.
-    atoms
-        Indices of the particles that the model describes, all by default.
+    structure
+        All particles, of any periodicity; those of the atomic number 0 are no atoms, and may lie
+        anywhere.
     cutoff_angstrom
         Cutoff of nonbonded forces of OpenMM in the same System, whose box must be twice as wide.
 
     Warns
     -----
     UserWarning
-        If atoms are closer than 0.5 angstrom, or the model's part is charged: models are given no
-        charge, and their files do not say which charges they were trained on.
+        If atoms are closer than 0.5 angstrom.
 
     Raises
     ------
     ValueError
-        If the model does not know an element, a position is not a number, atoms are closer than
-        0.25 angstrom, or the box is flat or too narrow; names the atoms and the remedy.
+        If a position is not a number, atoms are closer than 0.25 angstrom, or the box is flat or
+        too narrow; names the atoms and the remedy.
     """
-    points = np.asarray(positions_angstrom, dtype=np.float64)
-    species = np.asarray(numbers, dtype=np.int64)
-    chosen = list(range(len(species))) if atoms is None else list(atoms)
-    model.check_elements([int(species[atom]) for atom in chosen], chosen)
-    _check_numbers(points, len(species))
-    box = None if cell is None else np.asarray(cell, dtype=np.float64)
-    if box is not None:
-        check_box(box, int((species > 0).sum()), cutoff_angstrom)
-    _check_distances(ase.Atoms(species, points, cell=box, pbc=box is not None))
-    if charge is not None:
-        warn_of_charge(charge)
+    _check_numbers(structure.positions)
+    if structure.pbc.all():
+        n_atoms = int((structure.numbers > 0).sum())
+        check_box(structure.cell.array, n_atoms, cutoff_angstrom)
+    _check_distances(structure)
 
 
-def warn_of_charge(charge: float) -> None:
-    """Warn if what a model describes has a charge in e, as :func:`check_start` does."""
-    if abs(charge) > 0.05:
-        warnings.warn(
-            f"what the model describes has a charge of {charge:+.2g} e: the model is given no "
-            "charge and treats it as what it was trained on, so use it only if that had this "
-            "charge too",
-            stacklevel=3,
-        )
-
-
-def _check_numbers(points: NDArray[np.float64], n_atoms: int) -> None:
-    if points.shape != (n_atoms, 3):
-        raise ValueError(f"positions have shape {points.shape}: {n_atoms} atoms need (N, 3)")
+def _check_numbers(points: NDArray[np.float64]) -> None:
     bad = np.flatnonzero(~np.isfinite(points).all(1))
     if len(bad):
         atoms = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")

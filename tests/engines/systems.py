@@ -13,6 +13,8 @@ from idle_md.edge_contract import edge_forces, edge_virial
 from idle_md.engines.results import Prediction, stress_of
 
 ELEMENTS = (1, 6, 7, 8)
+ANY = st.tuples(*3 * [st.booleans()])
+"""Periodicity."""
 NEAREST = 0.8
 """angstrom between atoms."""
 
@@ -43,7 +45,7 @@ def cells(draw) -> np.ndarray:
 
 
 @st.composite
-def structures(draw, pbc=st.tuples(*3 * [st.booleans()]), max_atoms: int = 7) -> ase.Atoms:
+def structures(draw, pbc=ANY, max_atoms: int = 7) -> ase.Atoms:
     """Atoms in any order and any image, no two of them close, of any periodicity."""
     cell, periodic = draw(cells()), draw(pbc)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idle_md.bonds import CLOSE, OVERLAP, find_contacts
+from idle_md.cells import check_box
 
 SHOWN = 3  # pairs of atoms that are too close
-DENSEST = 1.0
-"""Atoms per cubic angstrom; diamond has 0.18."""
 
 
 def check_start(structure: ase.Atoms, cutoff_angstrom: float | None = None) -> None:
@@ -42,7 +41,9 @@ def check_start(structure: ase.Atoms, cutoff_angstrom: float | None = None) -> N
     _check_numbers(structure.positions)
     if structure.pbc.all():
         n_atoms = int((structure.numbers > 0).sum())
-        check_box(structure.cell.array, n_atoms, cutoff_angstrom)
+        check_box(structure.cell.array, n_atoms)
+        if cutoff_angstrom is not None:
+            _check_width(structure.cell.array, cutoff_angstrom)
     _check_distances(structure)
 
 
@@ -56,41 +57,8 @@ def _check_numbers(points: NDArray[np.float64]) -> None:
         )
 
 
-def check_box(box: NDArray[np.float64], n_atoms: int, cutoff: float | None = None) -> None:
-    """Check a periodic box before anything is in it.
-
-    Parameters
-    ----------
-    box
-        Lattice vectors as rows (3, 3) in angstrom.
-    n_atoms
-        How many atoms it is to hold.
-    cutoff
-        See ``cutoff_angstrom`` of :func:`check_start`.
-
-    Raises
-    ------
-    ValueError
-        If it is none, flat, too small for so many atoms, or too narrow; names the remedy.
-    """
-    if box.shape != (3, 3) or not np.isfinite(box).all():
-        raise ValueError(f"the cell {box.tolist()} is not three lattice vectors in angstrom")
-    normals = np.cross(box[[1, 2, 0]], box[[2, 0, 1]])
-    areas = np.linalg.norm(normals, axis=1)
-    volume = abs(float(np.linalg.det(box)))
-    widths = volume / np.where(areas > 0.0, areas, np.inf)
-    if widths.min() < CLOSE:
-        raise ValueError(
-            f"the cell {box.tolist()} is flat, {widths.min():.3g} angstrom between two of its "
-            "faces: give three lattice vectors in angstrom, or a structure that is not periodic"
-        )
-    if n_atoms > DENSEST * volume:
-        raise ValueError(
-            f"the cell {box.tolist()} has a volume of {volume:.3g} cubic angstrom for {n_atoms} "
-            "atoms: give the right one; a file of one molecule may hold a placeholder (CRYST1 of "
-            "1 angstrom), remove that line"
-        )
-    if cutoff is not None and np.diag(box).min() < 2.0 * cutoff:
+def _check_width(box: NDArray[np.float64], cutoff: float) -> None:
+    if np.diag(box).min() < 2.0 * cutoff:
         raise ValueError(
             f"the box is {np.diag(box).min():.4g} angstrom wide, the nonbonded forces of the force "
             f"field reach {cutoff:g} and need twice that: take a box of more than "

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "cuda/list_on_gpu.hpp"
+#include "lattice.hpp"
 #include "neighbors.hpp"
 #include "tensors.hpp"
 
@@ -109,6 +110,18 @@ System of_particles(const Tensor& particles, const c10::optional<Tensor>& box, c
   return {std::move(positions), rows.data(), {periodic, periodic, periodic}};
 }
 
+// As in idle_md.cells: a Context, or a barostat, can make any box.
+void check_box(const Atoms& atoms) {
+  constexpr double narrowest = 0.5, densest = 1.0;  // angstrom; atoms per cubic angstrom
+  if (!(atoms.periodic[0] && atoms.periodic[1] && atoms.periodic[2]) || atoms.count == 0) return;
+  const Lattice lattice(atoms.cell, atoms.periodic);
+  const double volume = std::abs(dot(lattice.rows[0], cross(lattice.rows[1], lattice.rows[2])));
+  const double width = *std::min_element(lattice.spacing.begin(), lattice.spacing.end());
+  TORCH_CHECK_VALUE(width >= narrowest && atoms.count <= densest * volume, "the cell, ", width,
+                    " angstrom between two of its faces and with a volume of ", volume, " cubic angstrom, cannot hold ",
+                    atoms.count, " atoms: give the right one, in the right unit; or has a barostat made it collapse?");
+}
+
 struct Edges {
   Tensor index, shifts;  // (2, E) int64; (E, 3) float64, none in an open system
 
@@ -121,6 +134,7 @@ struct Edges {
 };
 
 Edges search(const Atoms& atoms, double cutoff) {
+  check_box(atoms);
   Edges edges;
   const auto allocate = [&](int64_t n_edges) {
     edges.index = at::empty({2, n_edges}, at::kLong);

@@ -15,7 +15,7 @@ from idle_md.engines.results import Prediction, stress_of
 ELEMENTS = (1, 6, 7, 8)
 ANY = st.tuples(*3 * [st.booleans()])
 """Periodicity."""
-NEAREST = 0.8
+NEAREST = 1.0
 """angstrom between atoms."""
 
 

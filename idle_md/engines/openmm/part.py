@@ -9,8 +9,8 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from idle_md.cells import check_box
 from idle_md.engines.openmm.particles import chosen_particles
-from idle_md.engines.start_checks import check_box
 
 TERMS = (
     "HarmonicBondForce",
@@ -46,6 +46,8 @@ OTHERS = (
 """What stays as it is: restraints, continuum solvents, and what has no energy."""
 BETWEEN = ("CustomCentroidBondForce", "CustomCompoundBondForce")
 """Those of them whose terms openmm-ml takes away within the part."""
+SHOWN = 3
+"""Cut bonds that are named."""
 MODEL = "idle_md"
 """Name of a model's force."""
 
@@ -141,10 +143,10 @@ def check_topology(topology: app.Topology, atoms: Sequence[int], periodic: bool)
     if periodic and box is not None:
         n_atoms = sum(atom.element is not None for atom in everything)
         check_box(np.array(box.value_in_unit(unit.angstrom)), n_atoms)
-    if crossing := _crossing(topology, set(atoms)):
+    if cut := _cut_bonds(topology, set(atoms)):
         warnings.warn(
-            f"{_described(*crossing)}: the model does not know of that bond, and takes the end for "
-            "a radical",
+            f"{_described(cut)}: the model does not know of a bond that is cut, and takes the end "
+            "for a radical",
             stacklevel=3,
         )
 
@@ -244,21 +246,27 @@ def _charge(system: openmm.System, particles: set[int]) -> float | None:
 
 def _check_whole(topology: app.Topology, inside: set[int]) -> None:
     """Refuse bonds across the border: what they hold apart would be described by nothing."""
-    if crossing := _crossing(topology, inside):
-        raise ValueError(f"{_described(*crossing)}: choose whole molecules")
+    if cut := _cut_bonds(topology, inside):
+        raise ValueError(
+            f"{_described(cut)}: no link atoms are made, so the model would take the ends for "
+            "radicals, beside the bonds, angles and torsions across that the force field keeps; "
+            "choose whole molecules"
+        )
 
 
-def _crossing(topology: app.Topology, inside: set[int]) -> tuple[app.topology.Atom, ...]:
-    """Return the atoms of a bond across the border, that within first; none if there is none."""
-    for pair in topology.bonds():
-        within, outside = sorted(pair[:2], key=lambda atom: atom.index not in inside)
-        if within.index in inside and outside.index not in inside:
-            return within, outside
-    return ()
+def _cut_bonds(topology: app.Topology, inside: set[int]) -> list[list[app.topology.Atom]]:
+    """Return the bonds across the border, the atom within first."""
+    pairs = [
+        sorted(pair[:2], key=lambda atom: atom.index not in inside) for pair in topology.bonds()
+    ]
+    return [pair for pair in pairs if pair[0].index in inside and pair[1].index not in inside]
 
 
-def _described(within: app.topology.Atom, outside: app.topology.Atom) -> str:
-    return (
+def _described(cut: list[list[app.topology.Atom]]) -> str:
+    names = [
         f"atom {within.index} ({within.name} of {within.residue.name}) is in the model's part and "
         f"bonded to atom {outside.index} ({outside.name} of {outside.residue.name}), which is not"
-    )
+        for within, outside in cut[:SHOWN]
+    ]
+    more = [f"and {len(cut) - SHOWN} bonds more"] if len(cut) > SHOWN else []
+    return "; ".join([*names, *more])

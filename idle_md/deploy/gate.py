@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import ase
 
@@ -13,6 +14,7 @@ from idle_md.states import State, state_of
 WHOLE = 0.05
 """How far, in e, a sum of partial charges may be from the integer that it stands for."""
 UNKNOWN = State()
+What = Literal["charges", "multiplicities"]
 
 
 class StateWarning(UserWarning):
@@ -145,20 +147,21 @@ class Remarks:
             warnings.warn(f"structures {shown}: {remark}", StateWarning, stacklevel=3)
 
 
-def counted(known: Mapping[int, int]) -> str:
+def counted(known: Mapping[int, int], what: What) -> str:
     """Return charges or multiplicities in words, with the number of geometries of each."""
-    return ", ".join(f"{_signed(value)} ({count:,})" for value, count in sorted(known.items()))
+    name = _signed if what == "charges" else str
+    shown = ", ".join(f"{name(value)} ({count:,})" for value, count in sorted(known.items()))
+    return shown or "none"
 
 
-def trained_on(known: Mapping[int, int] | None, what: str) -> str:
+def trained_on(known: Mapping[int, int] | None, what: What) -> str:
     """Say which charges or multiplicities a model was trained on, None where that is not known."""
     if known is None:
         return (
             f"its file does not say which {what} it was trained on: use it only if this was one of "
             "them"
         )
-    shown = counted(known) if what == "charges" else counted(known).replace("+", "")
-    return f"it was trained on geometries of the {what} {shown or 'of none'}"
+    return f"it was trained on geometries of the {what} {counted(known, what)}"
 
 
 def _signed(charge: int) -> str:

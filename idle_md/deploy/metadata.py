@@ -53,8 +53,8 @@ class Metadata(Section):
     """Geometries with labels of this fidelity that were trained on, by total charge in e; None
     where not known."""
     multiplicities: dict[int, int] | None = None
-    """The same by the lowest multiplicity that the number of electrons allows, without lone atoms:
-    geometries that are declared to be open shells are trained on by no one."""
+    """The same by the lowest multiplicity that the number of electrons allows, without lone
+    atoms."""
     test_errors: dict[str, dict[str, float | None]] = Field(default={})
     """Errors of this fidelity on held-out geometries, by split; names that begin with `baseline_`
     are those of the trivial baseline."""

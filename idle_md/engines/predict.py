@@ -94,9 +94,8 @@ def predict(
     left_out: dict[int, str] = {}
     remarks = Remarks(model.metadata)
     most = edges_per_call or EDGES_PER_CALL[model.device.type]
-    for batch in _batches(model, structures, most, left_out):
+    for batch in _batches(model, structures, most, remarks, left_out):
         for (place, atoms, _), result in zip(batch, _checked(model, batch), strict=True):
-            remarks.note(place, atoms)
             if isinstance(result, Prediction):
                 found[place] = result
             else:
@@ -165,6 +164,7 @@ def _batches(
     model: DeployedModel,
     structures: Iterable[ase.Atoms],
     most_edges: int,
+    remarks: Remarks,
     left_out: dict[int, str],
 ) -> Iterator[list[Entry]]:
     """Yield structures that share a call; write down which cannot be evaluated, and why."""
@@ -173,6 +173,7 @@ def _batches(
     for index, atoms in enumerate(structures):
         try:
             entry = _entry(model, atoms, index)
+            remarks.note(index, atoms)
         except ValueError as error:
             left_out[index] = _named(index, atoms, str(error))
             continue

@@ -206,7 +206,7 @@ def _warn_of_charges(store: Store, fidelity: str, known: Mapping[int, int] | Non
         counts = dict(zip(*np.unique(unseen, return_counts=True), strict=True))
         warnings.warn(
             f"{len(unseen)} of {store.n_geometries} geometries with labels of {fidelity!r} have "
-            f"the charges {counted(counts)}: the model is given no charge, and "
+            f"the charges {counted(counts, 'charges')}: the model is given no charge, and "
             f"{trained_on(known, 'charges')}",
             StateWarning,
             stacklevel=3,

@@ -81,6 +81,17 @@ void check_extent(const double* positions, int64_t count) {
   }
 }
 
+// As in idle_md.cells: an engine, or its barostat, can make any box.
+void check_box(const Atoms& atoms) {
+  constexpr double narrowest = 0.5, densest = 1.0;  // angstrom; atoms per cubic angstrom
+  const Lattice lattice(atoms.cell, atoms.periodic);
+  const double volume = std::abs(dot(lattice.rows[0], cross(lattice.rows[1], lattice.rows[2])));
+  const double width = *std::min_element(lattice.spacing.begin(), lattice.spacing.end());
+  TORCH_CHECK_VALUE(width >= narrowest && atoms.count <= densest * volume, "the cell, ", width,
+                    " angstrom between two of its faces and with a volume of ", volume, " cubic angstrom, cannot hold ",
+                    atoms.count, " atoms: give the right one, in the right unit; or has a barostat made it collapse?");
+}
+
 // Some of an engine's particles, whose unit of length is so many angstrom.
 System of_particles(const Tensor& particles, const c10::optional<Tensor>& box, const Tensor& chosen,
                     double angstrom) {
@@ -107,19 +118,9 @@ System of_particles(const Tensor& particles, const c10::optional<Tensor>& box, c
   });
   const bool periodic = box.has_value();
   if (!periodic) check_extent(out, atoms.count);
-  return {std::move(positions), rows.data(), {periodic, periodic, periodic}};
-}
-
-// As in idle_md.cells: a Context, or a barostat, can make any box.
-void check_box(const Atoms& atoms) {
-  constexpr double narrowest = 0.5, densest = 1.0;  // angstrom; atoms per cubic angstrom
-  if (!(atoms.periodic[0] && atoms.periodic[1] && atoms.periodic[2]) || atoms.count == 0) return;
-  const Lattice lattice(atoms.cell, atoms.periodic);
-  const double volume = std::abs(dot(lattice.rows[0], cross(lattice.rows[1], lattice.rows[2])));
-  const double width = *std::min_element(lattice.spacing.begin(), lattice.spacing.end());
-  TORCH_CHECK_VALUE(width >= narrowest && atoms.count <= densest * volume, "the cell, ", width,
-                    " angstrom between two of its faces and with a volume of ", volume, " cubic angstrom, cannot hold ",
-                    atoms.count, " atoms: give the right one, in the right unit; or has a barostat made it collapse?");
+  System system{std::move(positions), rows.data(), {periodic, periodic, periodic}};
+  if (periodic) check_box(system.atoms);
+  return system;
 }
 
 struct Edges {
@@ -134,7 +135,6 @@ struct Edges {
 };
 
 Edges search(const Atoms& atoms, double cutoff) {
-  check_box(atoms);
   Edges edges;
   const auto allocate = [&](int64_t n_edges) {
     edges.index = at::empty({2, n_edges}, at::kLong);

@@ -271,6 +271,19 @@ def test_a_calculator_says_it_once_for_a_structure_and_again_for_another(path) -
     assert len(said) == 2
 
 
+def test_a_charge_that_is_none_costs_no_other_its_result(path) -> None:
+    wrong = with_charge(0)
+    wrong.info["charge"] = "+0.5"
+    with pytest.raises(
+        ValueError, match=r"structure 1 .*charge is '\+0.5'; give the total"
+    ) as said:
+        idle_md.predict(path, [WATER, wrong, WATER])
+    assert len(said.value.results) == 3
+    wrong.calc = idle_md.Calculator(path)
+    with pytest.raises(ValueError, match=r"charge is '\+0.5'; give the total charge, an integer"):
+        wrong.get_potential_energy()
+
+
 @pytest.mark.parametrize("two", [False, True])
 def test_what_was_trained_on_is_counted_by_level(two, make_settings, tmp_path) -> None:
     """Of the labels that are shown, each level has its own; a committee knows what all know."""

@@ -7,6 +7,44 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+NARROWEST = 0.5
+"""angstrom between two faces of a cell, whose atoms would be as close to their own images."""
+DENSEST = 1.0
+"""Atoms per cubic angstrom; diamond has 0.18."""
+
+
+def check_box(box: Array, n_atoms: int) -> None:
+    """Check that a cell that is periodic in all directions can hold atoms.
+
+    Parameters
+    ----------
+    box
+        Lattice vectors as rows (3, 3) in angstrom.
+    n_atoms
+        How many atoms it is to hold.
+
+    Raises
+    ------
+    ValueError
+        If it is none, flat, or too small for so many atoms; names the remedy.
+    """
+    if box.shape != (3, 3) or not np.isfinite(box).all():
+        raise ValueError(f"the cell {box.tolist()} is not three lattice vectors in angstrom")
+    areas = np.linalg.norm(np.cross(box[[1, 2, 0]], box[[2, 0, 1]]), axis=1)
+    volume = abs(float(np.linalg.det(box)))
+    narrowest = float((volume / np.where(areas > 0.0, areas, np.inf)).min())
+    if narrowest < NARROWEST:
+        raise ValueError(
+            f"the cell {box.tolist()} is flat, {narrowest:.3g} angstrom between two of its faces: "
+            "give three lattice vectors in angstrom, or a structure that is not periodic"
+        )
+    if n_atoms > DENSEST * volume:
+        raise ValueError(
+            f"the cell {box.tolist()} has a volume of {volume:.3g} cubic angstrom for {n_atoms} "
+            "atoms: give the right one; a file of one molecule may hold a placeholder (CRYST1 of "
+            "1 angstrom), remove that line"
+        )
+
 
 def spanning(cell: ArrayLike, pbc: ArrayLike) -> Array:
     """Return lattice vectors (3, 3) that span space.

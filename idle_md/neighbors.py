@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vesin import NeighborList
 
-from idle_md.cells import spanning
+from idle_md.cells import check_box, spanning
 
 LARGEST_EXTENT = 1e5
 """angstrom; much longer systems without periodicity end the process inside vesin."""
@@ -45,8 +45,8 @@ def neighbor_list(
     Raises
     ------
     ValueError
-        Positions that are not (N, 3) or not finite, a cutoff that is not positive, or a periodic
-        direction whose lattice vectors span no volume.
+        Positions that are not (N, 3) or not finite, a cutoff that is not positive, a periodic
+        direction whose lattice vectors span no volume, or a cell that cannot hold the atoms.
     """
     points = np.ascontiguousarray(positions, dtype=np.float64)
     periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
@@ -165,3 +165,5 @@ def check_system(
             f"the cell {box.tolist()} spans no volume along its periodic directions "
             f"{periodic.tolist()}: give lattice vectors in angstrom, or pbc=False"
         )
+    if len(vectors) == 3 and len(points):
+        check_box(box, len(points))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from idle_md.deploy import Metadata
+    from idle_md.deploy.gate import What
 
 BASELINE = "baseline_"
 
@@ -84,7 +85,8 @@ def _card(about: "Metadata") -> "Table":
         "reference energies": ", ".join(
             f"{symbols([z])[0]} {energy:,.3f} eV" for z, energy in references.items()
         ),
-        "charge": "no input of the model",
+        "charges": _states(about, "charges"),
+        "multiplicities": _states(about, "multiplicities"),
         "precision": about.dtype,
         "format version": str(about.format_version),
         "written by": ", ".join(f"{name} {version}" for name, version in about.versions.items()),
@@ -101,6 +103,15 @@ def _level(about: "Metadata") -> str:
         return "not known"
     program = " ".join(filter(None, (level.program, level.version)))
     return f"{level.title}, {program}" if program else level.title
+
+
+def _states(about: "Metadata", what: "What") -> str:
+    from idle_md.deploy.gate import counted
+
+    known = getattr(about, what)
+    if known is None:
+        return "no input of the model; which ones it was trained on is not known"
+    return f"no input of the model; trained on {counted(known, what)}"
 
 
 def _shown(size: object) -> str:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from idle_md.data.frames import Frame, read_frames
 from idle_md.data.manifest import Manifest
-from idle_md.data.states import CHARGE, check_closed_shells, plain, total_charge
+from idle_md.data.states import check_closed_shells
 from idle_md.data.store import Labels, Store
 from idle_md.data.voigt import read_voigt
 from idle_md.data.xyzline import quoted, real
 from idle_md.elements import symbols
 from idle_md.files import replacing
+from idle_md.states import CHARGE, plain, total_charge
 
 _ENERGY, _FORCES, _STRESS = "_energy", "_forces", "_stress"
 _OWN_KEYS = {"Properties", "Lattice", "pbc", "charge", "molecule", "role"}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from idle_md.data.identity import geometry_ids, turning
 from idle_md.data.manifest import Manifest
-from idle_md.data.states import CHARGE, plain, total_charge
 from idle_md.data.store import Labels, Store
+from idle_md.states import CHARGE, plain, total_charge
 
 RANKS = ("test", "ood", "validation", "train")
 """Roles, those that a geometry keeps before others where copies have several."""

@@ -4,6 +4,7 @@ from idle_md.deploy.artifact import describe, load, read_metadata, save
 from idle_md.deploy.committee import CommitteeCore, extract_committee
 from idle_md.deploy.core import DeployedCore, extract
 from idle_md.deploy.export import describe_checkpoint, export_checkpoint
+from idle_md.deploy.gate import StateWarning, check_use
 from idle_md.deploy.metadata import Metadata
 from idle_md.deploy.model import DeployedModel
 
@@ -12,6 +13,8 @@ __all__ = [
     "DeployedCore",
     "DeployedModel",
     "Metadata",
+    "StateWarning",
+    "check_use",
     "describe",
     "describe_checkpoint",
     "export_checkpoint",

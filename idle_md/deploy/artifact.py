@@ -39,6 +39,7 @@ def describe(
     label_counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None,
     test_errors: Mapping[str, Mapping[str, float | None]] | None = None,
     delta_on: str | None = None,
+    states: Mapping[str, Mapping[int, int]] | None = None,
 ) -> Metadata:
     """Return the metadata of one fidelity of a potential or a committee.
 
@@ -48,6 +49,8 @@ def describe(
         What is deployed; several potentials are the members of a committee.
     level_of_theory, label_counts, test_errors, delta_on
         Where it comes from, how good it is and what must be added, see :class:`Metadata`.
+    states
+        ``charges`` and ``multiplicities`` that this fidelity was trained on, where known.
     """
     members = [potential] if isinstance(potential, Potential) else list(potential)
     potential = members[0]
@@ -70,6 +73,7 @@ def describe(
         delta_on=delta_on,
         label_counts=label_counts or {},  # type: ignore[arg-type]
         test_errors=test_errors or {},  # type: ignore[arg-type]
+        **(states or {}),  # type: ignore[arg-type]
         versions={"idle_md": importlib.metadata.version("idle-md"), "torch": torch.__version__},
     )
 

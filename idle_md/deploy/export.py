@@ -105,6 +105,7 @@ def _export_closed_form(
         about.get("label_counts"),
         _closed_form_errors(folder_of(checkpoints)),
         kept["base"],
+        about.get("states", {}).get(fidelity),
     )
     constants = {z: float(core.constants[z]) for z in known[0].elements_of(fidelity)}
     changes = {"fidelity": fidelity, "dtype": "float64", "closed_form": True}
@@ -147,7 +148,22 @@ def _described(
         _shared([training.get("label_counts") for training in trainings]),
         _test_errors(folder_of(checkpoints), fidelity),
         trainings[0].get("delta_on"),
+        _states_of_all([training.get("states", {}).get(fidelity) for training in trainings]),
     )
+
+
+def _states_of_all(members: Sequence[Any]) -> dict[str, dict[int, int]] | None:
+    """Return the charges and multiplicities that all members know, with the fewest geometries."""
+    if None in members:
+        return None
+    return {
+        name: {
+            value: min(each[name][value] for each in members)
+            for value in members[0][name]
+            if all(value in each[name] for each in members)
+        }
+        for name in members[0]
+    }
 
 
 def _check_differences(names: Sequence[str], trainings: Sequence[dict[str, Any]]) -> None:

@@ -49,6 +49,12 @@ class Metadata(Section):
     which runs in double precision alone."""
     label_counts: dict[str, dict[str, dict[str, int]]] = Field(default={})
     """Labels used, by fidelity, split and kind."""
+    charges: dict[int, int] | None = None
+    """Geometries with labels of this fidelity that were trained on, by total charge in e; None
+    where not known."""
+    multiplicities: dict[int, int] | None = None
+    """The same by the lowest multiplicity that the number of electrons allows, without lone
+    atoms."""
     test_errors: dict[str, dict[str, float | None]] = Field(default={})
     """Errors of this fidelity on held-out geometries, by split; names that begin with `baseline_`
     are those of the trivial baseline."""

@@ -14,7 +14,6 @@ from torch import Tensor
 from idle_md.deploy.failures import ONE_PLACE, too_close
 from idle_md.deploy.metadata import Metadata
 from idle_md.edge_contract import edge_forces
-from idle_md.elements import symbols
 from idle_md.neighbors import neighbor_list
 
 
@@ -80,33 +79,6 @@ class DeployedModel:
                 f"this model is the difference between {self.metadata.fidelity} and a live {low} "
                 "calculation, which only the ASE calculator adds: train with `method: idle`, "
                 "whose model needs no low level at inference"
-            )
-
-    def check_elements(self, numbers: Sequence[int], atoms: Sequence[int] | None = None) -> None:
-        """Check that the model knows all elements of a system.
-
-        Parameters
-        ----------
-        numbers
-            Atomic numbers.
-        atoms
-            Indices that the error gives to these atoms; by default 0, 1, ...
-
-        Raises
-        ------
-        ValueError
-            If it does not; names the elements, the atoms and what the model knows.
-        """
-        unknown: dict[int, list[int]] = {}
-        for atom, number in zip(atoms or range(len(numbers)), numbers, strict=True):
-            if int(number) not in self.metadata.elements:
-                unknown.setdefault(int(number), []).append(atom)
-        if unknown:
-            found = ", ".join(f"{_symbol(z)} ({_atoms(who)})" for z, who in unknown.items())
-            known = ", ".join(symbols(self.metadata.elements))
-            raise ValueError(
-                f"the model does not know {found}: it was trained on {known}; "
-                "train on data that have these elements, or leave these atoms to another force"
             )
 
     def evaluate(
@@ -204,12 +176,3 @@ class DeployedModel:
             torch.from_numpy(pairs).to(self.device),
             torch.from_numpy(vectors).to(self.device, self.dtype),
         )
-
-
-def _symbol(number: int) -> str:
-    return symbols([number])[0] if number else "particles without an element"
-
-
-def _atoms(indices: list[int]) -> str:
-    shown = ", ".join(str(i) for i in indices[:5])
-    return ("atom " if len(indices) == 1 else "atoms ") + shown + (", ..." if indices[5:] else "")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.failures import ZERO_LENGTH, too_close, why_no_numbers
+from idle_md.deploy.gate import check_use
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virial, edge_virials
@@ -22,6 +23,7 @@ from idle_md.engines.edges.room import with_room
 from idle_md.engines.engine import Evaluate, Runnable, why_not_on
 from idle_md.engines.results import LeftOut, Prediction, stress_of
 from idle_md.label.calculator import live_calculator
+from idle_md.states import state_of
 
 SPREAD = ("energy_std", "forces_std")
 """Properties of a committee."""
@@ -51,6 +53,13 @@ class Calculator(calculator.Calculator):
         :func:`idle_md.deploy.load`.
     relative
         Give energies relative to lone atoms, see :func:`idle_md.deploy.load`.
+
+    Warns
+    -----
+    StateWarning
+        On calculation, if a structure has a charge or a spin that the model was not trained on, as
+        far as is known: by ``info`` (``charge``, ``multiplicity`` and the like), or by initial
+        charges and magnetic moments.
 
     Raises
     ------
@@ -96,6 +105,7 @@ class Calculator(calculator.Calculator):
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = load(model, device, dtype, kernels, relative)
         self.spread: dict[str, Any] = {}
+        self._asked: tuple[Any, ...] = ()
         self.low_level = low_level
         if self.model.metadata.delta_on is not None and low_level is None:
             self.low_level = live_calculator(self.model.metadata.delta_on)
@@ -149,13 +159,21 @@ class Calculator(calculator.Calculator):
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure: Any = self.atoms
-        self.model.check_elements(structure.numbers)
+        self._check_use(structure)
         self.results = self._model_results(structure)
         if "stresses" in properties and self.low_level is None and structure.pbc.all():
             self.results["stresses"] = self._stresses(structure)
         if self.low_level is not None:
             self._add_low_level(structure, "stress" in properties)
         self.results["free_energy"] = self.results["energy"]
+
+    def _check_use(self, structure: ase.Atoms) -> None:
+        """Check what is asked for, once."""
+        asked = structure.numbers.tobytes(), structure.pbc.tolist(), state_of(structure)
+        if asked != self._asked:
+            whole = not structure.pbc.any()
+            check_use(self.model.metadata, structure.numbers, state=asked[2], is_whole=whole)
+            self._asked = asked
 
     def _model_results(self, structure: ase.Atoms) -> dict[str, Any]:
         numbers = torch.as_tensor(structure.numbers, dtype=torch.int64, device=self.model.device)

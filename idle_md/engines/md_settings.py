@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import ase
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from idle_md.configuration import Count, Positive, Section
 from idle_md.engines.choices import Backend, EngineName, Ensemble, Mode, Precision
 from idle_md.native.choice import Kernels
+from idle_md.states import State, state_of
 
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -59,6 +61,11 @@ class MDSettings(Section):
     timestep_fs: Positive = Field(default=0.5, description="Timestep in fs.")
     steps: Count = Field(default=10_000, description="Number of steps to do.")
     interval: Count = Field(default=100, description="Steps between reports and frames.")
+    charge: float | None = Field(
+        default=None,
+        description="Total charge in e of what the model describes, compared with what it was "
+        "trained on; what the structure or the force field says by default.",
+    )
     minimize: bool = Field(default=False, description="Relax the start first.")
     trajectory: Path | None = Field(
         default=None,
@@ -167,6 +174,11 @@ class MDSettings(Section):
                 "mm", "a part for the model needs a force field for the rest: give mm"
             )
         return self
+
+    def state_of(self, structure: ase.Atoms) -> State:
+        """Return charge and multiplicity of a structure that the model describes as a whole."""
+        state = state_of(structure)
+        return state if self.charge is None else state._replace(charge=self.charge)
 
     @staticmethod
     def group(name: str) -> Group:

@@ -25,10 +25,18 @@ if importlib.util.find_spec("openmmtorch") is not None:
         import idle_md.engines.openmm  # noqa: F401
 
 PACKAGE = "idle-md"
-FORCE_OPTIONS = ("backend", "kernels", "neighbors")
+FORCE_OPTIONS = ("backend", "neighbors", "charge", "multiplicity")
 PRECISIONS = {"single": "float32", "double": "float64"}
 ENERGIES = {"energy": "total", "interaction_energy": "interaction"}
-OPTIONS = ("modelPath", "device", "precision", "returnEnergyType", "relative", *FORCE_OPTIONS)
+OPTIONS = (
+    "modelPath",
+    "device",
+    "precision",
+    "kernels",
+    "returnEnergyType",
+    "relative",
+    *FORCE_OPTIONS,
+)
 
 
 class PotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
@@ -52,8 +60,9 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
         ``modelPath`` (needed), ``device`` (``"cpu"``, ``"cuda"``), ``precision`` (``"single"``,
         ``"double"``; that of the file by default), ``returnEnergyType`` (``"energy"``, or
         ``"interaction_energy"`` without the reference energies of the atoms), ``relative`` (True:
-        energies relative to lone atoms, see :func:`idle_md.load`), and ``backend``, ``kernels`` and
-        ``neighbors`` of :func:`idle_md.engines.openmm.create_force`.
+        energies relative to lone atoms, see :func:`idle_md.load`), and ``backend``, ``kernels``,
+        ``neighbors``, ``charge`` and ``multiplicity`` of
+        :func:`idle_md.engines.openmm.create_force`.
 
     Raises
     ------
@@ -132,8 +141,9 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
                     "idle_md.engines.openmm.create_mixed_system(model, topology, system, atoms, "
                     "interpolate=True), or install openmmml 1.8"
                 )
-            atoms = complete_mixed_system(topology, system, atoms)
+            part = complete_mixed_system(topology, system, atoms)
             periodic = bool(system.usesPeriodicBoundaryConditions())
+            atoms, own = part.atoms, {"charge": part.charge, **own}
         force = create_force(model, topology, atoms, periodic=periodic, **own)
         force.setForceGroup(forceGroup)
         system.addForce(force)
@@ -156,7 +166,7 @@ class Potential(MLPotentialImpl):  # type: ignore[misc]
             kernels=chosen.get("kernels", "auto"),
             relative=chosen.get("relative", False),
         )
-        own = {key: chosen[key] for key in ("backend", "neighbors") if key in chosen}
+        own = {key: chosen[key] for key in FORCE_OPTIONS if key in chosen}
         energy = _named(ENERGIES, "returnEnergyType", chosen.get("returnEnergyType"))
         return model, own | {"energy": energy or "total"}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.failures import ZERO_LENGTH, why_no_numbers
+from idle_md.deploy.gate import Remarks, check_elements
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virials, join, sum_by_system
@@ -61,6 +62,11 @@ def predict(
         ``energies`` of the atoms (N,) in eV and, of structures that are periodic in all directions,
         ``stress`` (6,) in eV/angstrom^3, in ASE's order and sign.
 
+    Warns
+    -----
+    StateWarning
+        If structures have a charge or a spin that the model was not trained on, as far as is known.
+
     Raises
     ------
     FileNotFoundError
@@ -86,13 +92,15 @@ def predict(
     model.check_complete()
     found: dict[int, Prediction] = {}
     left_out: dict[int, str] = {}
+    remarks = Remarks(model.metadata)
     most = edges_per_call or EDGES_PER_CALL[model.device.type]
-    for batch in _batches(model, structures, most, left_out):
+    for batch in _batches(model, structures, most, remarks, left_out):
         for (place, atoms, _), result in zip(batch, _checked(model, batch), strict=True):
             if isinstance(result, Prediction):
                 found[place] = result
             else:
                 left_out[place] = _named(place, atoms, result)
+    remarks.warn()
     if left_out:
         raise PredictionError(found, left_out)
     return [found[index] for index in sorted(found)]
@@ -156,6 +164,7 @@ def _batches(
     model: DeployedModel,
     structures: Iterable[ase.Atoms],
     most_edges: int,
+    remarks: Remarks,
     left_out: dict[int, str],
 ) -> Iterator[list[Entry]]:
     """Yield structures that share a call; write down which cannot be evaluated, and why."""
@@ -164,6 +173,7 @@ def _batches(
     for index, atoms in enumerate(structures):
         try:
             entry = _entry(model, atoms, index)
+            remarks.note(index, atoms)
         except ValueError as error:
             left_out[index] = _named(index, atoms, str(error))
             continue
@@ -179,7 +189,7 @@ def _batches(
 
 
 def _entry(model: DeployedModel, atoms: ase.Atoms, index: int) -> Entry:
-    model.check_elements(atoms.numbers)
+    check_elements(model.metadata, atoms.numbers)
     system = atoms.positions, model.metadata.cutoff_angstrom, atoms.cell.array, atoms.pbc
     if takes_all_pairs(model, len(atoms), bool(atoms.pbc.any())):
         check_system(*system)

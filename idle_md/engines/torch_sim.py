@@ -16,12 +16,14 @@ from torch_sim.state import SimState
 
 from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.failures import NEAR, ONE_PLACE, UNKNOWN, ZERO_LENGTH, too_close
+from idle_md.deploy.gate import Remarks, check_elements
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.replay import Replayed
 from idle_md.edge_contract import edge_virials, sum_by_system
 from idle_md.engines.edges.systems import Lists, lists_for
 from idle_md.engines.engine import Evaluate
 from idle_md.engines.results import LeftOut, Prediction
+from idle_md.states import State
 
 MIXED = "torch-sim wants all directions periodic, or none"
 
@@ -135,7 +137,7 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         is_same = all(one is other for one, other in zip(now, self._systems, strict=True))
         if self._lists is not None and is_same and self.device.type != "cpu":
             return self._lists  # and nothing waits
-        self.model.check_elements(state.atomic_numbers.tolist())
+        check_elements(self.model.metadata, state.atomic_numbers.tolist())
         sizes = torch.bincount(state.system_idx, minlength=len(state.cell)).tolist()
         periodic = np.broadcast_to(torch.as_tensor(state.pbc).cpu().numpy(), 3).tolist()
         kind = tuple(sizes), tuple(periodic)
@@ -143,12 +145,24 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
             lists = lists_for(self.model, kind)
             lists.begin(state.positions, state.row_vector_cell)
             self._lists = lists
+        if not is_same:
+            self._note_states(state, sizes, is_whole=not any(periodic))
         if not is_same and self.device.type == "cpu":
             reason = _too_close(state, ONE_PLACE)
             if reason:
                 raise ValueError(reason)
         self._systems = now
         return self._lists
+
+    def _note_states(self, state: Any, sizes: list[int], *, is_whole: bool) -> None:
+        """Compare what is known of each system's charge with what the model was trained on."""
+        charges = getattr(state, "charge", None)  # not in torch-sim 0.3
+        known = [None] * len(sizes) if charges is None else charges.tolist()
+        remarks = Remarks(self.model.metadata)
+        numbers = np.split(state.atomic_numbers.cpu().numpy(), np.cumsum(sizes)[:-1])
+        for place, (own, charge) in enumerate(zip(numbers, known, strict=True)):
+            remarks.note_state(place, own.tolist(), State(charge), is_whole=is_whole)
+        remarks.warn()
 
 
 def _too_close(state: Any, limit: float) -> str:

@@ -1,5 +1,6 @@
 """Errors of a model on labelled geometries, as every published table defines them."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from idle_md.data import GeometryTensors, Store, load
 from idle_md.data.difference import difference
 from idle_md.deploy import DeployedModel
 from idle_md.deploy import load as load_model
+from idle_md.deploy.gate import StateWarning, counted, trained_on
 from idle_md.devices import find_device
 from idle_md.elements import symbols
 from idle_md.nn import Potential, levels, load_checkpoint
@@ -216,6 +218,20 @@ def compare(
     return errors, parity
 
 
+def _warn_of_charges(store: Store, fidelity: str, known: Mapping[int, int] | None) -> None:
+    """Say how many labels are of charges that a model was not trained on, as far as is known."""
+    unseen = store.charge[~np.isin(store.charge, [0] if known is None else list(known))]
+    if len(unseen):
+        counts = dict(zip(*np.unique(unseen, return_counts=True), strict=True))
+        warnings.warn(
+            f"{len(unseen)} of {store.n_geometries} geometries with labels of {fidelity!r} have "
+            f"the charges {counted(counts, 'charges')}: the model is given no charge, and "
+            f"{trained_on(known, 'charges')}",
+            StateWarning,
+            stacklevel=3,
+        )
+
+
 def errors_of_file(
     path: Path | str,
     source: str | Path,
@@ -236,6 +252,11 @@ def errors_of_file(
     roles
         Which roles are compared, such as ``test``; all by default.
 
+    Warns
+    -----
+    StateWarning
+        If labels are of charges that the model was not trained on, as far as is known.
+
     Raises
     ------
     ValueError
@@ -255,6 +276,8 @@ def errors_of_file(
         if about.get("delta_on"):
             store = difference(store, about["target"], about["delta_on"])
         known = levels(potential, about)
+        states = {level: each.get("states", {}).get(level) for level, (_, each) in known.items()}
+        charges = {level: each and each["charges"] for level, each in states.items()}
         elements = {fidelity: each.elements_of(fidelity) for fidelity, (each, _) in known.items()}
 
         def errors(part: Store, fidelity: str) -> Errors:
@@ -262,6 +285,7 @@ def errors_of_file(
     else:
         model = load_model(path, where)
         elements = {model.metadata.fidelity: model.metadata.elements}
+        charges = {model.metadata.fidelity: model.metadata.charges}
 
         def errors(part: Store, fidelity: str) -> Errors:
             return errors_of_deployed(model, part)[0]
@@ -280,6 +304,7 @@ def errors_of_file(
                 f"{source} has {fidelity!r} labels of elements that {path} does not know there: "
                 + ", ".join(symbols(unknown))
             )
+        _warn_of_charges(store.select(labelled), fidelity, charges[fidelity])
     parts = {
         str(role): store.select(np.flatnonzero(store.role == role)) for role in set(store.role)
     }

@@ -10,7 +10,7 @@ from idle_md.nn import levels, load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train import processes
 from idle_md.train.errors import Errors, errors_of_potential, held_out_errors
-from idle_md.train.task import Task
+from idle_md.train.task import Task, states_of
 
 
 def checkpoint_metadata(task: Task) -> dict[str, Any]:
@@ -20,6 +20,7 @@ def checkpoint_metadata(task: Task) -> dict[str, Any]:
         "target": task.config.target,
         "delta_on": task.config.method.subtracted,
         "label_counts": task.label_counts,
+        "states": states_of(task),
         "levels": {
             f: levels[f].model_dump(mode="json") for f in task.config.fidelities if f in levels
         },

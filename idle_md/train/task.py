@@ -80,6 +80,31 @@ def elements_of(task: Task, column: int | None = None) -> list[int]:
     return _elements(task.store, train[shown[train]])
 
 
+def states_of(task: Task) -> dict[str, dict[str, dict[int, int]]]:
+    """Return how many geometries each fidelity is trained on, by total charge and multiplicity.
+
+    The multiplicity is the lowest that the number of electrons allows; lone atoms have none here.
+    """
+    labelled, train = labelled_geometries(task.tensors), task.splits["train"]
+    counts = task.store.element_counts(task.store.elements)
+    electrons = counts @ np.array(task.store.elements) - task.store.charge
+    found = {}
+    for column, fidelity in enumerate(task.config.fidelities):
+        shown = train[labelled[train, column]]
+        molecules = shown[task.store.n_atoms[shown] > 1]
+        states = {
+            "charges": task.store.charge[shown],
+            "multiplicities": 1 + electrons[molecules].astype(np.int64) % 2,
+        }
+        found[fidelity] = {name: _counted(values) for name, values in states.items()}
+    return found
+
+
+def _counted(values: npt.NDArray[np.int64]) -> dict[int, int]:
+    different, counts = np.unique(values, return_counts=True)
+    return dict(zip(different.tolist(), counts.tolist(), strict=True))
+
+
 def relabelled(task: Task, config: TrainConfig, energies: Tensor, forces: Tensor) -> Task:
     """Return the same geometries and splits with other labels, of the target alone; no stress.
 

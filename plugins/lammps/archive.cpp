@@ -57,6 +57,11 @@ Metadata parse(const json& described) {
   metadata.backbone = backbone.at("name").get<std::string>();
   metadata.features = backbone.value("features", 0L);
   metadata.bessel = backbone.value("radial", "") == "bessel";
+  if (described.contains("charges") && described["charges"].is_object()) {
+    metadata.charges.emplace();
+    for (const auto& [charge, count] : described["charges"].items())
+      metadata.charges->emplace(std::stoi(charge), count.get<long>());
+  }
   return metadata;
 }
 

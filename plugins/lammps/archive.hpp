@@ -2,6 +2,8 @@
 // What a model.pt says of itself, checked before its code runs.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,7 @@ struct Metadata {
   int members = 1;            // of a committee
   long features = 0;
   bool bessel = false;
+  std::optional<std::map<int, long>> charges;  // geometries by total charge in e, where known
 };
 
 // Checks the content of a file against the hash inside it, and that this plugin can run it.

@@ -117,6 +117,33 @@ std::string find_lost_neighbors(const ModelAtoms& model, const Neighborhood& aro
   return "";
 }
 
+// As idle_md.deploy.gate does in Python.
+std::string remark_on_charge(const ModelAtoms& model, const std::optional<std::map<int, long>>& known, MPI_Comm world) {
+  const LAMMPS_NS::Atom& atom = model.atom;
+  if (!atom.q_flag) return "";
+  double sums[2] = {0.0, 0.0};  // of charges, and of their sizes
+  for (int i = 0; i < atom.nlocal; ++i)
+    if (model.species[atom.type[i]] >= 0) {
+      sums[0] += atom.q[i];
+      sums[1] += std::abs(atom.q[i]);
+    }
+  MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, world);
+  const int total = int(std::lround(sums[0]));
+  const bool whole = std::abs(sums[0] - total) <= 0.05;
+  if (sums[1] == 0.0 || (whole && (known ? known->count(total) : total == 0))) return "";
+  char text[32];
+  std::snprintf(text, sizeof text, "%+.2g", sums[0]);
+  std::string trained = "its file does not say which charges it was trained on: use it only if this was one of them";
+  if (known) {
+    trained = "it was trained on geometries of the charges";
+    for (const auto& [charge, count] : *known)
+      trained += std::string(charge == known->begin()->first ? " " : ", ") + (charge > 0 ? "+" : "") +
+                 std::to_string(charge) + " (" + std::to_string(count) + ")";
+  }
+  return std::string("what the model describes has a charge of ") + text + " e: the model is given no charge, and " +
+         trained;
+}
+
 int hidden_groups(const LAMMPS_NS::Neighbor& neighbor) {
   constexpr int all = 1;  // bit of the group of all atoms
   int bits = 0;

@@ -5,6 +5,8 @@
 #include <mpi.h>
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,10 @@ struct Neighborhood {
 // What takes neighbours from atoms of the model on this rank, and what to do; empty if nothing. After
 // all of LAMMPS has been set up: fixes and other pair styles have their say until then.
 std::string find_lost_neighbors(const ModelAtoms& model, const Neighborhood& around);
+
+// What there is to say of the charges of the model's atoms, which are no input of it; empty if nothing,
+// or no atom has one. `known` are those that it was trained on. The same on all ranks.
+std::string remark_on_charge(const ModelAtoms& model, const std::optional<std::map<int, long>>& known, MPI_Comm world);
 
 // Bits of the groups that have no pair with any atom, as atoms have for which a fix tries to be without them.
 int hidden_groups(const LAMMPS_NS::Neighbor& neighbor);

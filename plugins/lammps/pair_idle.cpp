@@ -209,7 +209,11 @@ void PairIdle::init_style() {
 void PairIdle::check() {
   const idle_md::Metadata& metadata = model_->metadata();
   const idle_md::Neighborhood around{*comm, *force, *group, *neighbor, *list, metadata.cutoff, ghost_reach()};
-  agree(idle_md::find_lost_neighbors(idle_md::ModelAtoms(*atom, species_, world), around));
+  const idle_md::ModelAtoms described(*atom, species_, world);
+  agree(idle_md::find_lost_neighbors(described, around));
+  const std::string remark = idle_md::remark_on_charge(described, metadata.charges, world);
+  if (!remark.empty() && remark != remark_ && comm->me == 0) error->warning(FLERR, remark);
+  remark_ = remark;
   hidden_ = idle_md::hidden_groups(*neighbor);
   checked_ = true;
 }

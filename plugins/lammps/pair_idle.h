@@ -67,6 +67,7 @@ class PairIdle : public Pair {
   bigint images_step_ = -1;  // of the neighbour list that they belong to
   idle_md::Edges edges_;
   bool warned_ = false, checked_ = false;
+  std::string remark_;  // what was said of charges
   int hidden_ = 0;  // bits of groups whose atoms are not there
 };
 

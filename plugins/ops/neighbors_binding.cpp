@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "cuda/list_on_gpu.hpp"
+#include "lattice.hpp"
 #include "neighbors.hpp"
 #include "tensors.hpp"
 
@@ -80,6 +81,17 @@ void check_extent(const double* positions, int64_t count) {
   }
 }
 
+// As in idle_md.cells: an engine, or its barostat, can make any box.
+void check_box(const Atoms& atoms) {
+  constexpr double narrowest = 0.5, densest = 1.0;  // angstrom; atoms per cubic angstrom
+  const Lattice lattice(atoms.cell, atoms.periodic);
+  const double volume = std::abs(dot(lattice.rows[0], cross(lattice.rows[1], lattice.rows[2])));
+  const double width = *std::min_element(lattice.spacing.begin(), lattice.spacing.end());
+  TORCH_CHECK_VALUE(width >= narrowest && atoms.count <= densest * volume, "the cell, ", width,
+                    " angstrom between two of its faces and with a volume of ", volume, " cubic angstrom, cannot hold ",
+                    atoms.count, " atoms: give the right one, in the right unit; or has a barostat made it collapse?");
+}
+
 // Some of an engine's particles, whose unit of length is so many angstrom.
 System of_particles(const Tensor& particles, const c10::optional<Tensor>& box, const Tensor& chosen,
                     double angstrom) {
@@ -106,7 +118,9 @@ System of_particles(const Tensor& particles, const c10::optional<Tensor>& box, c
   });
   const bool periodic = box.has_value();
   if (!periodic) check_extent(out, atoms.count);
-  return {std::move(positions), rows.data(), {periodic, periodic, periodic}};
+  System system{std::move(positions), rows.data(), {periodic, periodic, periodic}};
+  if (periodic) check_box(system.atoms);
+  return system;
 }
 
 struct Edges {

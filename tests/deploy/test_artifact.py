@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from idle_md.deploy import describe, export_checkpoint, extract, load, read_metadata, save
+from idle_md.deploy import (
+    check_use,
+    describe,
+    export_checkpoint,
+    extract,
+    load,
+    read_metadata,
+    save,
+)
 from idle_md.deploy.metadata import Metadata
 from idle_md.fidelity import LevelOfTheory
 from idle_md.nn import save_checkpoint
@@ -222,10 +230,10 @@ def test_other_files_are_no_models(tmp_path) -> None:
 
 def test_unknown_elements_are_named_with_their_atoms(path) -> None:
     model = load(path)
-    model.check_elements([1, 6, 8, 7])
+    check_use(model.metadata, [1, 6, 8, 7])
     message = r"does not know Cl \(atoms 1, 3\), Br \(atom 2\): it was trained on H, C, N, O"
     with pytest.raises(ValueError, match=message):
-        model.check_elements([6, 17, 35, 17])
+        check_use(model.metadata, [6, 17, 35, 17])
 
 
 def test_checkpoint_is_exported_with_what_is_known_of_it(make_potential, tmp_path) -> None:

@@ -206,3 +206,15 @@ def test_results_keep_the_rules_of_ase(model_file, committee_file, tmp_path) -> 
         np.testing.assert_array_equal(kept.get_stresses(), atoms.get_stresses())
         ase.db.connect(tmp_path / f"{path.stem}.db").write(atoms)
         assert ase.db.connect(tmp_path / f"{path.stem}.db").get(1).energy == energy
+
+
+@pytest.mark.parametrize("kernels", ["native", "portable"])
+def test_cells_that_cannot_hold_the_atoms_are_errors(kernels, model_file) -> None:
+    calculator = idle_md.Calculator(model_file(), kernels=kernels)
+    calculator.calculate(skewed())
+    for factor, message in ((0.01, r"is flat, .* angstrom"), (0.25, r"has a volume of .* atoms")):
+        atoms = skewed()
+        atoms.set_cell(factor * atoms.cell.array)
+        with pytest.raises(ValueError, match=message):
+            calculator.calculate(atoms)
+    calculator.calculate(skewed())

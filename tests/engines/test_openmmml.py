@@ -122,7 +122,9 @@ def bonded() -> app.Topology:
 
 def test_checks_are_those_of_the_command(path) -> None:
     potential = openmmml.MLPotential("idle-md", modelPath=path)
-    with pytest.raises(ValueError, match=r"atom 0 .* bonded to atom 2 .* choose whole molecules"):
+    named = "; ".join(rf"atom 0 .* bonded to atom {other} .*, which is not" for other in (2, 3, 4))
+    rest = r"; and 1 bonds more: no link atoms are made, .* radicals, .*; choose whole molecules"
+    with pytest.raises(ValueError, match=named + rest):
         potential.createMixedSystem(bonded(), classical(), [0, 1])
     unknown = classical()
     unknown.addForce(openmm.GayBerneForce())

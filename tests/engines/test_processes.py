@@ -1,17 +1,23 @@
 """Models and what runs them in other processes: forked ones, and those that get a pickle."""
 
 import copy
+import multiprocessing
 import pickle
 import subprocess
 import sys
+from operator import methodcaller
 
 import ase.build
 import numpy as np
+import openmm
 import pytest
 
 import idle_md
 from idle_md.deploy import load
+from idle_md.engines.openmm import create_force
 from idle_md.engines.parity.structures import skewed, slab
+from idle_md.engines.registry import engines
+from idle_md.units import NM
 
 FORKED = """
 import multiprocessing, sys
@@ -78,6 +84,50 @@ def test_calculators_can_be_pickled(kind, kernels, model_file, committee_file) -
             assert other.get_potential_energy() == pytest.approx(wanted, abs=1e-9)
             np.testing.assert_allclose(other.get_forces(), fresh.get_forces(), atol=1e-9)
     assert copy.deepcopy(atoms.calc).model is atoms.calc.model
+
+
+def test_spawned_processes_and_those_of_dask_evaluate_calculators(model_file) -> None:
+    """Atoms go there with their calculator."""
+    distributed = pytest.importorskip("distributed", reason="dask's distributed is not installed")
+    systems = [skewed(), slab()]
+    for atoms in systems:
+        atoms.calc = idle_md.Calculator(model_file())
+    wanted = [atoms.copy() for atoms in systems]
+    for atoms in wanted:
+        atoms.calc = idle_md.Calculator(model_file())
+    energies = [atoms.get_potential_energy() for atoms in wanted]
+    energy = methodcaller("get_potential_energy")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.map_async(energy, systems).get(100)
+    assert found == pytest.approx(energies, abs=1e-8)
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(processes=True, **settings) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        found = client.gather(client.map(energy, systems, pure=False))
+    assert found == pytest.approx(energies, abs=1e-8)
+
+
+@pytest.mark.parametrize("engine", engines(ranks=(1, 2)), ids=lambda engine: engine.name)
+def test_every_engine_can_be_pickled(engine, model_file) -> None:
+    there = pickle.loads(pickle.dumps(engine))
+    assert there == engine
+    assert there.why_not() == engine.why_not()
+
+
+def test_systems_can_be_pickled(model_file, backend) -> None:
+    atoms = ase.build.molecule("CH3CH2OH")
+    system = openmm.System()
+    for mass in atoms.get_masses():
+        system.addParticle(mass)
+    system.addForce(create_force(model_file(), atoms.numbers, backend=backend))
+    energies = []
+    for each in (system, pickle.loads(pickle.dumps(system)), copy.deepcopy(system)):
+        context = openmm.Context(each, openmm.VerletIntegrator(0.001))
+        context.setPositions(atoms.positions / NM)
+        energies.append(context.getState(energy=True).getPotentialEnergy()._value)
+    assert energies == pytest.approx(3 * [energies[0]], abs=1e-5)
 
 
 def test_pickles_need_no_file_and_no_native_operators(model_file, tmp_path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from idle_md.cells import DENSEST, NARROWEST
 from idle_md.edge_contract import edge_forces
 from idle_md.neighbors import LARGEST_EXTENT
 from idle_md.units import KJ_PER_MOL, NM
@@ -33,6 +34,7 @@ class Edges(nn.Module):
         self.angstrom = NM
         self.kj_per_mol = 1.0 / KJ_PER_MOL
         self.farthest = LARGEST_EXTENT
+        self.densest, self.narrowest = DENSEST, NARROWEST
         self.atoms = nn.Buffer(atoms)
 
     def points(self, positions: Tensor, box: Tensor | None) -> Tensor:
@@ -40,7 +42,19 @@ class Edges(nn.Module):
         points = positions.index_select(0, self.atoms).to(torch.float64) * self.angstrom
         if box is None and not float((points.amax(0) - points.amin(0)).max()) <= self.farthest:
             raise ValueError("the atoms have flown apart")
+        if box is not None and box.device.type == "cpu":
+            self.check_box(box)
         return points
+
+    def check_box(self, box: Tensor) -> None:
+        """Check that reduced box vectors (3, 3) in nm can hold the atoms."""
+        sides = box.to(torch.float64).diagonal() * self.angstrom
+        is_dense = len(self.atoms) > self.densest * float(sides.prod())
+        if is_dense or not float(sides.min()) >= self.narrowest:
+            raise ValueError(
+                "the cell cannot hold the model's atoms: give the right one, in nm; or has a "
+                "barostat made it collapse?"
+            )
 
     @torch.jit.export
     def problem(self) -> int:

@@ -9,12 +9,14 @@ import ase
 import numpy as np
 from ase import units
 
-from idle_md.deploy import DeployedModel
+from idle_md.deploy import DeployedModel, read_metadata
+from idle_md.deploy.gate import check_use
 from idle_md.engines.lammps.input import Structure, place, read_dump, set_up, write_data
 from idle_md.engines.lammps.process import check_there, run_process
 from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.results import MDResult, Progress, ns_per_day
 from idle_md.engines.run_file import write_run_file
+from idle_md.engines.start_checks import check_start
 from idle_md.models import model_path
 from idle_md.structures import read_structure
 
@@ -49,6 +51,9 @@ def run_lammps(
     if settings.ensemble == "npt" and not atoms.pbc.all():
         raise ValueError("an open structure has no pressure: use nvt")
     settings = settings.model_copy(update={"threads": settings.threads or 1})
+    check_start(atoms)
+    about, whole = read_metadata(model), not atoms.pbc.any()
+    check_use(about, atoms.numbers, state=settings.state_of(atoms), is_whole=whole)
     placed, listener = place(atoms), _Listener(settings.timestep_fs, progress)
     with tempfile.TemporaryDirectory(prefix="idle_md-") as name:
         folder = Path(name)

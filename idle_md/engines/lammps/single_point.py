@@ -10,6 +10,8 @@ import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
+from idle_md.deploy import read_metadata
+from idle_md.deploy.gate import Remarks
 from idle_md.deploy.kernels import Kernels
 from idle_md.engines.choices import Mode, Precision
 from idle_md.engines.lammps.input import place, read_dump, set_up, write_data
@@ -119,6 +121,11 @@ def evaluate_each(
                 results.append(_result(folders[k], placed[k].rotation, periodic))
             if error is not None:
                 results.append(error)
+    if any(isinstance(each, Prediction) for each in results):  # or the file may be no model
+        remarks = Remarks(read_metadata(model))
+        for index, atoms in enumerate(structures):
+            remarks.note(index, atoms)
+        remarks.warn()
     return results
 
 

@@ -10,7 +10,6 @@ import ase
 import numpy as np
 import openmm
 import torch
-from numpy.typing import NDArray
 
 from idle_md.bonds import find_bonds
 from idle_md.deploy import DeployedModel, load
@@ -23,7 +22,6 @@ from idle_md.engines.openmm.mixed import Surroundings, make_mixed_system, model_
 from idle_md.engines.openmm.recorder import Recorder
 from idle_md.engines.openmm.restart import Saved, make_checkpoint, read_checkpoint
 from idle_md.engines.openmm.spread import SpreadReporter
-from idle_md.engines.openmm.start_checks import check_start
 from idle_md.engines.openmm.system import (
     find_platform,
     initialize,
@@ -37,7 +35,9 @@ from idle_md.engines.openmm.system import (
 from idle_md.engines.openmm.trajectory import Frames, Writer, Written, writing_trajectory
 from idle_md.engines.results import MDResult, Progress
 from idle_md.engines.run_file import write_run_file
+from idle_md.engines.start_checks import check_start
 from idle_md.memory import keep_freed_memory
+from idle_md.states import State
 
 SMALL = 100
 """Up to this many atoms a second thread costs more than it gains."""
@@ -92,7 +92,7 @@ def run_openmm(
     NVE is leapfrog Verlet, NVT middle-scheme Langevin, NPT the same with a Monte Carlo barostat.
     The start is periodic in all directions or in none; a periodic cell is turned and reduced, see
     :func:`~idle_md.cells.standard_form`. It is checked, see
-    :func:`~idle_md.engines.openmm.start_checks.check_start`, and so is every report, see
+    :func:`~idle_md.engines.start_checks.check_start`, and so is every report, see
     :class:`~idle_md.engines.openmm.guard.GuardReporter`: a run that breaks leaves its last good
     structure in ``NAME.last_good.xyz`` beside the trajectory or the checkpoint, or in the current
     folder. A checkpoint is OpenMM's State as XML, written with the frames and at the end; from it
@@ -145,8 +145,7 @@ def _set_up(
         saved.check(start)
     now = start if saved is None else saved.placed(start)
     if surroundings is None:
-        charge = given.info.get("charge", given.get_initial_charges().sum())
-        parts = _alone(deployed, now, float(charge), settings)
+        parts = _alone(deployed, now, settings.state_of(given), settings)
     else:
         parts = _within(deployed, now, surroundings, settings)
     if settings.hydrogen_mass is not None:
@@ -158,11 +157,18 @@ def _set_up(
 Parts = tuple[openmm.System, openmm.Force, list[int]]
 
 
-def _alone(deployed: DeployedModel, atoms: ase.Atoms, charge: float, settings: MDSettings) -> Parts:
+def _alone(deployed: DeployedModel, atoms: ase.Atoms, state: State, settings: MDSettings) -> Parts:
     """Check a structure that the model describes as a whole, and make its System."""
     periodic = bool(atoms.pbc.all())
-    check_start(deployed, atoms.numbers, atoms.positions, _cell(atoms), charge)
-    force = create_force(deployed, atoms.numbers, backend=settings.backend, periodic=periodic)
+    check_start(atoms)
+    force = create_force(
+        deployed,
+        atoms.numbers,
+        backend=settings.backend,
+        periodic=periodic,
+        charge=state.charge,
+        multiplicity=state.multiplicity,
+    )
     return make_system(atoms, force), force, list(range(len(atoms)))
 
 
@@ -171,14 +177,10 @@ def _within(
 ) -> Parts:
     """Check a structure of which the model describes a part, and make its System."""
     chosen, cutoff = surroundings.ml_atoms, surroundings.cutoff_angstrom
-    structure = atoms.numbers, atoms.positions, _cell(atoms)
-    check_start(deployed, *structure, atoms=chosen, cutoff_angstrom=cutoff)
-    system = make_mixed_system(deployed, surroundings, backend=settings.backend)
+    check_start(atoms, cutoff)
+    options = {} if settings.charge is None else {"charge": settings.charge}
+    system = make_mixed_system(deployed, surroundings, backend=settings.backend, **options)
     return system, model_force(system), chosen
-
-
-def _cell(atoms: ase.Atoms) -> NDArray[np.float64] | None:
-    return atoms.cell.array if atoms.pbc.all() else None
 
 
 def _make_context(setup: Setup, settings: MDSettings) -> openmm.Context:

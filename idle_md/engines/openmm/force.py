@@ -15,18 +15,20 @@ import torch
 from openmm import CustomCVForce, Force, PythonForce, app
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.gate import check_use
 from idle_md.engines.choices import Backend
 from idle_md.engines.edges.choice import Neighbors
 from idle_md.engines.openmm.backends import choose, force_class, why_not
 from idle_md.engines.openmm.computation import FileComputation, PythonComputation
 from idle_md.engines.openmm.module import Attachment, Energy
-from idle_md.engines.openmm.part import check_topology
+from idle_md.engines.openmm.part import check_topology, formal_charge
 from idle_md.engines.openmm.particles import chosen_particles, is_periodic
 from idle_md.models import model_path
 from idle_md.native.choice import Kernels
 from idle_md.native.nnpops import find_nnpops, load_nnpops
 from idle_md.native.operators import load_operators
 from idle_md.native.places import find_library
+from idle_md.states import State
 
 SCALED = "model"
 """Name of the collective variable that a scaled force multiplies."""
@@ -63,6 +65,8 @@ def create_force(
     energy: Energy = "total",
     device: str | torch.device = "cpu",
     relative: bool = False,
+    charge: float | None = None,
+    multiplicity: int | None = None,
 ) -> Force:
     """Return an OpenMM force that runs a deployed model.
 
@@ -102,12 +106,16 @@ def create_force(
         has positions where OpenMM's platform has them, so a model on a GPU needs the platform CUDA.
     relative
         Give energies relative to lone atoms, see :func:`idle_md.deploy.load`.
+    charge, multiplicity
+        Total charge in e and spin, 2S + 1, of what the model describes, which it is not given: they
+        are compared with what it was trained on. By default the formal charges of a topology.
 
     Warns
     -----
+    StateWarning
+        If the model was not trained on this charge or spin, as far as is known.
     UserWarning
-        If a topology says that the atoms are charged, or bonded to others that the model does not
-        describe.
+        If a topology says that the atoms are bonded to others that the model does not describe.
 
     Raises
     ------
@@ -123,11 +131,13 @@ def create_force(
     deployed = load(model, device, kernels=kernels, relative=relative)
     deployed.check_complete()
     numbers, chosen = chosen_particles(topology_or_numbers, atoms)
-    deployed.check_elements(numbers, chosen)
     if periodic is None:
         periodic = is_periodic(topology_or_numbers)
     if isinstance(topology_or_numbers, app.Topology):
         check_topology(topology_or_numbers, chosen, periodic)
+        charge = formal_charge(topology_or_numbers, chosen) if charge is None else charge
+    state, is_whole = State(charge, multiplicity), not periodic or atoms is not None
+    check_use(deployed.metadata, numbers, chosen, state, is_whole=is_whole)
     if energy not in get_args(Energy):
         raise ValueError(f"unknown energy {energy!r}: there are {', '.join(get_args(Energy))}")
     attachment = Attachment(numbers, chosen, periodic, neighbors, energy)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from idle_md.deploy import DeployedModel
-from idle_md.engines.choices import Backend
 from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.mixing import create_mixed_system
 from idle_md.engines.openmm.part import MODEL
@@ -153,7 +153,7 @@ def choose_atoms(
 
 
 def make_mixed_system(
-    model: DeployedModel, surroundings: Surroundings, *, backend: Backend = "auto"
+    model: DeployedModel, surroundings: Surroundings, **options: Any
 ) -> openmm.System:
     """Return a mixed System.
 
@@ -165,8 +165,8 @@ def make_mixed_system(
         A deployed model.
     surroundings
         What is around it.
-    backend
-        See :func:`~idle_md.engines.openmm.create_force`.
+    options
+        Of :func:`~idle_md.engines.openmm.create_mixed_system`.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def make_mixed_system(
     for atom in topology.atoms():
         if atom.element is app.element.deuterium:
             classical.setParticleMass(atom.index, atom.element.mass)
-    return create_mixed_system(model, topology, classical, surroundings.ml_atoms, backend=backend)
+    return create_mixed_system(model, topology, classical, surroundings.ml_atoms, **options)
 
 
 def model_force(system: openmm.System) -> openmm.Force:

@@ -71,12 +71,12 @@ def create_mixed_system(
         Of the model's force; of all that is interpolated.
     options
         Of :func:`~idle_md.engines.openmm.create_force`. The model sees periodic images where the
-        System is periodic.
+        System is periodic, and ``charge`` is what the force field gives the part.
 
     Warns
     -----
     UserWarning
-        If the part is charged, or terms are removed that may be none of the force field.
+        If terms are removed that may be none of the force field.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def create_mixed_system(
             "rigidWater=False, or keep them (remove_constraints=False)"
         )
     periodic = bool(system.usesPeriodicBoundaryConditions())
-    options.setdefault("periodic", periodic)
+    options = {"periodic": periodic, "charge": part.charge, **options}
     learned = create_force(model, topology, part.atoms, **options)
     learned.setForceGroup(force_group)
     given, reduced = [], []
@@ -122,10 +122,8 @@ def create_mixed_system(
     return mixed
 
 
-def complete_mixed_system(
-    topology: app.Topology, system: System, atoms: Iterable[int]
-) -> list[int]:
-    """Take away what openmm-ml leaves of a force field within a part, and return its atoms.
+def complete_mixed_system(topology: app.Topology, system: System, atoms: Iterable[int]) -> Part:
+    """Take away what openmm-ml leaves of a force field within a part, and return that.
 
     openmm-ml has taken terms away, and pairs of the atoms, but knows of no virtual sites.
 
@@ -153,7 +151,7 @@ def complete_mixed_system(
             warn_of_removed(force)
     periodic = bool(system.usesPeriodicBoundaryConditions())
     system.addForce(keep_molecules(topology, part, periodic))
-    return part.atoms
+    return part
 
 
 def _without_forces(system: System, part: Part, remove_constraints: bool) -> System:

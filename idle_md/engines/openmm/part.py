@@ -2,15 +2,15 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import openmm
 from openmm import app, unit
 
+from idle_md.cells import check_box
 from idle_md.engines.openmm.particles import chosen_particles
-from idle_md.engines.openmm.start_checks import check_box, warn_of_charge
 
 TERMS = (
     "HarmonicBondForce",
@@ -46,6 +46,8 @@ OTHERS = (
 """What stays as it is: restraints, continuum solvents, and what has no energy."""
 BETWEEN = ("CustomCentroidBondForce", "CustomCompoundBondForce")
 """Those of them whose terms openmm-ml takes away within the part."""
+SHOWN = 3
+"""Cut bonds that are named."""
 MODEL = "idle_md"
 """Name of a model's force."""
 
@@ -61,10 +63,13 @@ class Part:
     sites
         Indices of their virtual sites. The model does not see them; they carry charges for the
         surroundings alone.
+    charge
+        Sum of what the force field gives atoms and sites, in e; None where it gives none.
     """
 
     atoms: list[int]
     sites: list[int]
+    charge: float | None = None
 
     @property
     def particles(self) -> set[int]:
@@ -81,11 +86,6 @@ def find_part(topology: app.Topology, system: openmm.System, atoms: Iterable[int
         All particles.
     atoms
         Indices of the atoms; their virtual sites may be among them or not.
-
-    Warns
-    -----
-    UserWarning
-        If the force field gives the part a charge.
 
     Raises
     ------
@@ -122,8 +122,7 @@ def find_part(topology: app.Topology, system: openmm.System, atoms: Iterable[int
     _check_whole(topology, part.particles)
     for force in system.getForces():
         _check_known(force, part)
-    warn_of_charge(_charge(system, part.particles))
-    return part
+    return replace(part, charge=_charge(system, part.particles))
 
 
 def check_topology(topology: app.Topology, atoms: Sequence[int], periodic: bool) -> None:
@@ -132,7 +131,7 @@ def check_topology(topology: app.Topology, atoms: Sequence[int], periodic: bool)
     Warns
     -----
     UserWarning
-        If they are bonded to others, or are all of its atoms and have formal charges.
+        If they are bonded to others.
 
     Raises
     ------
@@ -144,12 +143,10 @@ def check_topology(topology: app.Topology, atoms: Sequence[int], periodic: bool)
     if periodic and box is not None:
         n_atoms = sum(atom.element is not None for atom in everything)
         check_box(np.array(box.value_in_unit(unit.angstrom)), n_atoms)
-    if len(atoms) == len(everything):
-        warn_of_charge(sum(getattr(atom, "formalCharge", None) or 0 for atom in everything))
-    elif crossing := _crossing(topology, set(atoms)):
+    if cut := _cut_bonds(topology, set(atoms)):
         warnings.warn(
-            f"{_described(*crossing)}: the model does not know of that bond, and takes the end for "
-            "a radical",
+            f"{_described(cut)}: the model does not know of a bond that is cut, and takes the end "
+            "for a radical",
             stacklevel=3,
         )
 
@@ -230,31 +227,46 @@ def _check_known(force: openmm.Force, part: Part) -> None:
         )
 
 
-def _charge(system: openmm.System, particles: set[int]) -> float:
-    charge = 0.0
-    for force in system.getForces():
-        if isinstance(force, openmm.NonbondedForce):
-            charge += sum(force.getParticleParameters(k)[0]._value for k in particles)
-    return charge
+def formal_charge(topology: app.Topology, atoms: Sequence[int]) -> float | None:
+    """Return the sum of the formal charges of some atoms in e; None where they have none."""
+    every = list(topology.atoms())
+    charges = [getattr(every[k], "formalCharge", None) for k in atoms]
+    known = [charge for charge in charges if charge is not None]
+    return float(sum(known)) if known else None
+
+
+def _charge(system: openmm.System, particles: set[int]) -> float | None:
+    sums = [
+        sum(force.getParticleParameters(k)[0]._value for k in particles)
+        for force in system.getForces()
+        if isinstance(force, openmm.NonbondedForce)
+    ]
+    return float(sum(sums)) if sums else None
 
 
 def _check_whole(topology: app.Topology, inside: set[int]) -> None:
     """Refuse bonds across the border: what they hold apart would be described by nothing."""
-    if crossing := _crossing(topology, inside):
-        raise ValueError(f"{_described(*crossing)}: choose whole molecules")
+    if cut := _cut_bonds(topology, inside):
+        raise ValueError(
+            f"{_described(cut)}: no link atoms are made, so the model would take the ends for "
+            "radicals, beside the bonds, angles and torsions across that the force field keeps; "
+            "choose whole molecules"
+        )
 
 
-def _crossing(topology: app.Topology, inside: set[int]) -> tuple[app.topology.Atom, ...]:
-    """Return the atoms of a bond across the border, that within first; none if there is none."""
-    for pair in topology.bonds():
-        within, outside = sorted(pair[:2], key=lambda atom: atom.index not in inside)
-        if within.index in inside and outside.index not in inside:
-            return within, outside
-    return ()
+def _cut_bonds(topology: app.Topology, inside: set[int]) -> list[list[app.topology.Atom]]:
+    """Return the bonds across the border, the atom within first."""
+    pairs = [
+        sorted(pair[:2], key=lambda atom: atom.index not in inside) for pair in topology.bonds()
+    ]
+    return [pair for pair in pairs if pair[0].index in inside and pair[1].index not in inside]
 
 
-def _described(within: app.topology.Atom, outside: app.topology.Atom) -> str:
-    return (
+def _described(cut: list[list[app.topology.Atom]]) -> str:
+    names = [
         f"atom {within.index} ({within.name} of {within.residue.name}) is in the model's part and "
         f"bonded to atom {outside.index} ({outside.name} of {outside.residue.name}), which is not"
-    )
+        for within, outside in cut[:SHOWN]
+    ]
+    more = [f"and {len(cut) - SHOWN} bonds more"] if len(cut) > SHOWN else []
+    return "; ".join([*names, *more])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from openmm import State, app, unit
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.gate import check_elements
 from idle_md.engines.openmm.particles import chosen_particles, is_periodic
 from idle_md.files import replacing
 
@@ -102,7 +103,7 @@ class SpreadReporter:
         self.model = load(model)
         self.model.check_committee()
         self.numbers, self.atoms = chosen_particles(topology_or_numbers, atoms)
-        self.model.check_elements(self.numbers, self.atoms)
+        check_elements(self.model.metadata, self.numbers, self.atoms)
         self.periodic = is_periodic(topology_or_numbers) if periodic is None else periodic
         self.file, self.interval, self.threshold = Path(file), interval, threshold
         self.frame = self.file.with_suffix(".stopped.xyz") if frame is None else Path(frame)

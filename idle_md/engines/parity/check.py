@@ -1,5 +1,6 @@
 """The same structures in every engine that is installed, and how far the numbers are apart."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from idle_md.deploy import DeployedModel, load
+from idle_md.deploy.gate import Remarks, StateWarning
 from idle_md.engines.ase import AseEngine
 from idle_md.engines.engine import Engine
 from idle_md.engines.parity.structures import SAMPLES
@@ -129,16 +131,25 @@ def check_engines(
     model.check_complete()
     elements = model.metadata.elements
     systems = dict(structures or {name: make(elements) for name, make in SAMPLES.items()})
-    wanted = REFERENCE.evaluator(path)(list(systems.values()))
+    remarks = Remarks(model.metadata)
+    for index, atoms in enumerate((structures or {}).values()):
+        remarks.note(index, atoms)
+    remarks.warn()
     comparisons = []
-    for engine in engines(ranks, device) if others is None else others:
-        reason = engine.why_not(model)
-        if reason is not None:
-            comparisons.append(Comparison(engine.name, {}, {}, reason))
-        elif engine != REFERENCE:
-            comparisons.append(_compare(engine, path, systems, wanted))
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", StateWarning
+        )  # every engine's own, and samples are no molecules
+        wanted = REFERENCE.evaluator(path)(list(systems.values()))
+        for engine in engines(ranks, device) if others is None else others:
+            reason = engine.why_not(model)
+            if reason is not None:
+                comparisons.append(Comparison(engine.name, {}, {}, reason))
+            elif engine != REFERENCE:
+                comparisons.append(_compare(engine, path, systems, wanted))
+        rounding = _rounding(path, model, systems)
     sizes = {name: len(atoms) for name, atoms in systems.items()}
-    return Check(RELATIVE[model.dtype], sizes, comparisons, _rounding(path, model, systems))
+    return Check(RELATIVE[model.dtype], sizes, comparisons, rounding)
 
 
 def _rounding(

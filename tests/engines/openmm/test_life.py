@@ -186,6 +186,24 @@ def test_platforms_agree_with_reference(model, backend, platform) -> None:
     np.testing.assert_allclose(other_forces, forces, atol=1e-4 * np.abs(forces).max())
 
 
+@pytest.mark.parametrize(("neighbors", "kernels"), [("native", "native"), ("vesin", "portable")])
+def test_boxes_that_cannot_hold_the_atoms_are_errors(
+    neighbors, kernels, model_file, backend
+) -> None:
+    """As they are set in a Context, or as a barostat makes them; the next good one runs again."""
+    model = load(model_file(), kernels=kernels)
+    options = {"backend": backend, "periodic": True, "neighbors": neighbors}
+    context = context_of(create_force(model, NUMBERS, **options))
+    context.setPeriodicBoxVectors(*(CELL / NM))
+    energy, _ = energy_and_forces(context)
+    for box in (CELL / NM, np.diag([1.0, 1.0, 0.01]), np.diag([30.0, 30.0, 0.004])):
+        context.setPeriodicBoxVectors(*(0.1 * box))
+        with pytest.raises(openmm.OpenMMException, match=r"cannot hold .*atoms: give the right o"):
+            context.getState(energy=True)
+    context.setPeriodicBoxVectors(*(CELL / NM))
+    assert energy_and_forces(context)[0] == pytest.approx(energy, abs=1e-9)
+
+
 def resident_megabytes() -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
@@ -225,7 +243,8 @@ from idle_md.deploy import load
 from idle_md.engines.openmm import create_force
 from idle_md.units import KJ_PER_MOL, NM
 
-path, backend = sys.argv[1:]
+path, backend = sys.argv[1:3]
+n_threads, n_each = map(int, sys.argv[3:])
 rng, cell = np.random.default_rng(0), 9.0 * np.eye(3)
 numbers = rng.choice([1, 6, 7, 8], 40)
 grid = np.stack(np.meshgrid(*3 * [np.arange(4)]), -1).reshape(-1, 3)[:40]
@@ -234,7 +253,7 @@ portable = load(path, kernels="portable")
 
 def evaluated(context, seed):
     found, rng = [], np.random.default_rng(seed)
-    for _ in range(25):
+    for _ in range(n_each):
         positions = 1.6 * grid + rng.normal(0.0, 0.3, grid.shape)
         context.setPositions(positions / NM)
         state = context.getState(energy=True, forces=True)
@@ -252,10 +271,10 @@ for neighbors, kernels in (
     options = {"periodic": periodic, "neighbors": neighbors, "kernels": kernels}
     system.addForce(create_force(path, numbers, backend=backend, **options))
     contexts = [
-        openmm.Context(system, openmm.VerletIntegrator(0.001), platform) for _ in range(4)
+        openmm.Context(system, openmm.VerletIntegrator(0.001), platform) for _ in range(n_threads)
     ]
-    with ThreadPoolExecutor(4) as threads:
-        found = sum(threads.map(evaluated, contexts, range(4)), [])
+    with ThreadPoolExecutor(n_threads) as threads:
+        found = sum(threads.map(evaluated, contexts, range(n_threads)), [])
     worst = 0.0
     for positions, energy, forces in found:
         expected = portable.evaluate(numbers, positions, cell, periodic)
@@ -264,13 +283,18 @@ for neighbors, kernels in (
 """
 
 
-def test_contexts_of_one_system_in_threads_are_right(model_file, backend) -> None:
+@pytest.mark.parametrize(
+    ("threads", "each"),
+    [(4, 25), pytest.param(8, 313, marks=pytest.mark.slow)],  # 20,032 by both backends
+)
+def test_contexts_of_one_system_in_threads_are_right(threads, each, model_file, backend) -> None:
     """In a process of their own, for threads that share memory can end it."""
-    command = [sys.executable, "-W", "ignore", "-c", SHARED, str(model_file()), backend]
+    settings = map(str, (model_file(), backend, threads, each))
+    command = [sys.executable, "-W", "ignore", "-c", SHARED, *settings]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert [row[2] for row in rows] == 4 * ["100"]
+    assert [row[2] for row in rows] == 4 * [str(threads * each)]
     assert [row for row in rows if not float(row[3]) < 1e-8] == []
 
 

@@ -91,20 +91,20 @@ def alone(*files):
     return topology, positions, system
 
 
-def solvated(method, *files):
+def solvated(method, *files, water="tip3p", **settings):
     """The peptide in some water, periodic; topology, positions and the force field's System."""
     field = app.ForceField(*(files or ("amber14-all.xml", "amber14/tip3pfb.xml")))
     topology, positions = peptide()
-    topology = of_charmm(topology) if files else topology
+    topology = of_charmm(topology) if "charmm" in str(files) else topology
     modeller = app.Modeller(topology, positions * unit.nanometer)
     box = openmm.Vec3(1.9, 1.9, 1.9) * unit.nanometer
-    modeller.addSolvent(field, boxSize=box, residueTemplates=named(topology))
+    modeller.addSolvent(field, water, boxSize=box, residueTemplates=named(topology))
     system = field.createSystem(
         modeller.topology,
         nonbondedMethod=method,
         nonbondedCutoff=0.7 * unit.nanometer,
-        rigidWater=not files,
         residueTemplates=named(modeller.topology),
+        **settings,
     )
     return modeller.topology, modeller.positions.value_in_unit(unit.nanometer), system
 
@@ -116,8 +116,18 @@ CASES = {
     "PME": partial(solvated, app.PME),
     "reaction field": partial(solvated, app.CutoffPeriodic),
     "LJPME": partial(solvated, app.LJPME),
-    "CHARMM": partial(solvated, app.PME, "charmm36.xml", "charmm36/water.xml"),
+    "CHARMM": partial(solvated, app.PME, "charmm36.xml", "charmm36/water.xml", rigidWater=False),
+    "HBonds": partial(solvated, app.PME, constraints=app.HBonds),
+    "ff19SB in OPC": partial(
+        solvated, app.PME, "amber19-all.xml", "amber19/opc.xml", water="tip4pew"
+    ),
+    "TIP4P-Ew": partial(
+        solvated, app.PME, "amber14-all.xml", "amber14/tip4pew.xml", water="tip4pew"
+    ),
+    "TIP5P": partial(solvated, app.PME, "amber14-all.xml", "tip5p.xml", water="tip5p"),
 }
+RIGID = {"HBonds": {"remove_constraints": False}}
+"""Options where the part has constraints, which stay."""
 
 
 @pytest.mark.parametrize("water", ["tip3p.xml", "tip4pew.xml", "tip5p.xml"])
@@ -204,9 +214,10 @@ def test_drude_particles_of_the_rest_stay(model) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_interpolation_begins_at_the_given_system_and_ends_at_the_mixed_one(model, case) -> None:
     topology, positions, system = CASES[case]()
-    arguments = model, topology, system, LIGAND
-    mixed = evaluated(create_mixed_system(*arguments), positions)
-    switch = create_mixed_system(*arguments, interpolate=True, force_group=7)
+    arguments, options = (model, topology, system, LIGAND), RIGID.get(case, {})
+    mixed = evaluated(create_mixed_system(*arguments, **options), positions)
+    switch = create_mixed_system(*arguments, interpolate=True, force_group=7, **options)
+    assert switch.getNumConstraints() == system.getNumConstraints()
     for value, expected in ((0.0, evaluated(system, positions)), (1.0, mixed)):
         energy, forces = evaluated(switch, positions, lambda_interpolate=value)
         assert energy == pytest.approx(expected[0], abs=1e-5)
@@ -217,6 +228,22 @@ def test_interpolation_begins_at_the_given_system_and_ends_at_the_mixed_one(mode
     assert middle == pytest.approx(0.7 * given + 0.3 * mixed[0], abs=1e-4)
     groups = [f.getForceGroup() for f in switch.getForces() if f.getName().startswith("idle_md")]
     assert groups == [7, 7]
+
+
+@pytest.mark.parametrize("water", ["tip4pew.xml", "tip5p.xml"])
+def test_interpolation_of_waters_with_sites(model, water) -> None:
+    """One of the waters is the model's, sites and rigid bonds with it."""
+    field = app.ForceField(water)
+    topology, positions, _ = waters(field, 3)
+    system = field.createSystem(topology)
+    arguments = model, topology, system, [0, 1, 2]
+    switch = create_mixed_system(*arguments, interpolate=True, remove_constraints=False)
+    mixed = create_mixed_system(*arguments, remove_constraints=False)
+    for value, wanted in ((0.0, system), (1.0, mixed)):
+        energy, forces = evaluated(switch, positions, lambda_interpolate=value)
+        expected = evaluated(wanted, positions)
+        assert energy == pytest.approx(expected[0], rel=1e-9)
+        np.testing.assert_allclose(forces, expected[1], atol=1e-6)
 
 
 def test_rigid_bonds_of_the_part_are_refused_where_an_interpolation_begins(model) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 
 import idle_md
 from idle_md.data import GeometryTensors, Labels, Store
-from idle_md.deploy import export_checkpoint, load
+from idle_md.deploy import check_use, export_checkpoint, load
 from idle_md.nn import PaiNN, levels, load_checkpoint
 from idle_md.run_folder import RunFolder
 from idle_md.train import adapt_config, parse_config, predictive_std, train, train_ensemble
@@ -320,7 +320,7 @@ def test_elements_that_the_data_set_lacks_are_unknown_to_the_new_level(
     known = export_checkpoint(run, None, tmp_path / "model.pt")
     assert known.elements == list(known.reference_energies_ev) == [1, 6, 8]
     with pytest.raises(ValueError, match="does not know N"):
-        load(tmp_path / "model.pt").check_elements([6, 7])
+        check_use(load(tmp_path / "model.pt").metadata, [6, 7])
     store.write(tmp_path / "all.h5")
     with pytest.raises(ValueError, match=r"'wb97x' labels of elements .* there: N$"):
         errors_of_file(run / "best.ckpt", tmp_path / "all.h5")

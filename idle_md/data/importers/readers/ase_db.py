@@ -13,9 +13,10 @@ from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, boxless, labelled
 from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
-from idle_md.data.states import CHARGE, SPIN, check_closed_shells, plain
+from idle_md.data.states import check_closed_shells
 from idle_md.data.store import KINDS
 from idle_md.data.voigt import voigt
+from idle_md.states import CHARGE, SPIN, plain
 
 _ENERGY, _FORCES = "energy", "forces"
 

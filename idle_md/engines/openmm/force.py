@@ -155,14 +155,15 @@ def _why_not_torchforce(model: DeployedModel) -> str | None:
 
 
 def _force(attachment: Attachment, model: DeployedModel, backend: str) -> Any:
-    module = attachment.script(model)
     if backend != "torchforce":
+        module = attachment.script(model)
         computation = PythonComputation(module, model.device, model.can_be_replayed)
         return (PythonForce if backend == "pythonforce" else force_class(backend))(computation)
-    force = force_class(backend)(module)
-    force.setOutputsForces(True)
     waits = attachment.neighbors == "vesin"  # for the GPU, in every search
-    if model.can_be_replayed and not waits and GRAPHS in force.getProperties():
+    with_graphs = model.can_be_replayed and not waits
+    force = force_class(backend)(attachment.script(model, in_one_place=with_graphs))
+    force.setOutputsForces(True)
+    if with_graphs and GRAPHS in force.getProperties():
         force.setProperty(GRAPHS, "true")
     return force
 

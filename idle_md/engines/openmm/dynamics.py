@@ -1,5 +1,6 @@
 """Molecular dynamics with a deployed model in OpenMM."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from idle_md.engines.md_settings import MDSettings
 from idle_md.engines.openmm.force import backend_of, create_force
 from idle_md.engines.openmm.guard import GuardReporter
 from idle_md.engines.openmm.mixed import Surroundings, make_mixed_system, model_force, read_start
+from idle_md.engines.openmm.on_gpu import why_no_platform
 from idle_md.engines.openmm.recorder import Recorder
 from idle_md.engines.openmm.restart import Saved, make_checkpoint, read_checkpoint
 from idle_md.engines.openmm.spread import SpreadReporter
@@ -38,6 +40,8 @@ from idle_md.engines.openmm.trajectory import Frames, Writer, Written, writing_t
 from idle_md.engines.results import MDResult, Progress
 from idle_md.engines.run_file import write_run_file
 from idle_md.memory import keep_freed_memory
+
+logger = logging.getLogger(__name__)
 
 SMALL = 100
 """Up to this many atoms a second thread costs more than it gains."""
@@ -195,6 +199,9 @@ def _check_device(platform: str, setup: Setup) -> None:
     """Check that a TorchForce runs on a platform, and gets its positions where the model is."""
     device = setup.deployed.device.type
     if backend_of(setup.force) != "torchforce":
+        if device == "cuda" and platform != "CUDA":
+            reason = why_no_platform() or "take platform CUDA"
+            logger.warning("platform %s is slow beside a model on a GPU: %s", platform, reason)
         return
     if platform == "OpenCL":
         raise ValueError(

@@ -20,6 +20,7 @@ from idle_md.engines.edges.choice import Neighbors
 from idle_md.engines.openmm.backends import choose, force_class, why_not
 from idle_md.engines.openmm.computation import FileComputation, PythonComputation
 from idle_md.engines.openmm.module import Attachment, Energy
+from idle_md.engines.openmm.on_gpu import why_no_torch_force
 from idle_md.engines.openmm.part import check_topology
 from idle_md.engines.openmm.particles import chosen_particles, is_periodic
 from idle_md.models import model_path
@@ -146,12 +147,14 @@ def _why_not_torchforce(model: DeployedModel) -> str | None:
 
     Autograd runs on a GPU in threads of its own, which wait for Python's lock when they start.
     """
-    if model.uses_autograd and model.device.type != "cpu":
+    if model.device.type == "cpu":
+        return None
+    if model.uses_autograd:
         return (
             "the model's backbone has no hand-derived reverse pass, and autograd on a GPU can "
             "wait forever for a minimiser with a reporter"
         )
-    return None
+    return why_no_torch_force()
 
 
 def _force(attachment: Attachment, model: DeployedModel, backend: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 import idle_md
 from idle_md import deploy
 from idle_md.deploy import DeployedModel
-from idle_md.deploy.replay import WARM_UP
+from idle_md.deploy.replay import WARM_UP, Replayed
 from idle_md.deploy.torchscript import freeze
 from idle_md.engines import predict as batches
 from idle_md.engines.edges.all_pairs import pairs_of
@@ -19,7 +19,7 @@ from idle_md.engines.edges.room import MOST, NO_ROOM, ROOM, explained, with_room
 from idle_md.engines.openmm import PythonComputation, create_force
 from idle_md.engines.openmm.dynamics import _check_device
 from idle_md.engines.openmm.module import Attachment
-from tests.recorded import Recording, take_the_place_of_graphs
+from tests.recorded import Recording, Stream, take_the_place_of_graphs
 
 ETHANOL = ase.build.molecule("CH3CH2OH")
 
@@ -168,6 +168,16 @@ def test_computations_of_before_are_not_replayed(model) -> None:
     old = PythonComputation.__new__(PythonComputation)
     vars(old).update(state)
     assert np.isfinite(old(State(ETHANOL.positions / 10.0))[0])
+
+
+def test_callers_on_other_streams_wait(recordings, monkeypatch) -> None:
+    """The memory of a graph, and of a list of neighbours, is written to again by the next call."""
+    first, second = streams = [Stream(), Stream()]
+    step = Replayed(lambda x: (2.0 * x,), torch.device("cpu"))
+    for number in (0, 0, 1, 1, 0):
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device, n=number: streams[n])
+        step(torch.ones(1))
+    assert (first.waits, second.waits) == ([second], [first])
 
 
 class GraphsOfTorchForce:

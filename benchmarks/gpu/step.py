@@ -42,9 +42,9 @@ def main(
     output: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Time, print and write after every size."""
-    sizes = [(str(size), partial(system, size)) for size in atoms or SIZES]
+    makers = {str(size): partial(system, size) for size in atoms or SIZES}
     rows = []
-    for name, make in (*sizes, (f"{COPIES} x 21", copies)):
+    for name, make in [*makers.items(), (f"{COPIES} x 21", partial(copies))]:
         made = make()
         row = {"system": name, "atoms": len(made), **timed(model, made, device, rounds)}
         print(json.dumps(row), flush=True)

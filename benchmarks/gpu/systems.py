@@ -16,6 +16,8 @@ def system(n_atoms: int) -> ase.Atoms:
     Water has as many molecules of ammonia in it as are needed for the number of atoms.
     """
     if n_atoms == ASPIRIN_ATOMS:
-        return ase.io.read(ASPIRIN)
+        atoms = ase.io.read(ASPIRIN)
+        assert isinstance(atoms, ase.Atoms)
+        return atoms
     atoms = liquid(n_atoms)
     return atoms if n_atoms >= PERIODIC_FROM else ase.Atoms(atoms.numbers, atoms.positions)

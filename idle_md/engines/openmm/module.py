@@ -165,8 +165,8 @@ class _InOnePlace(_Around):
 
     def __init__(self, module: Any) -> None:
         super().__init__(module)
-        self.energy = nn.Buffer(torch.zeros((), dtype=torch.float64))
-        self.forces = nn.Buffer(torch.empty(0))
+        self.energy: Tensor = nn.Buffer(torch.zeros((), dtype=torch.float64))
+        self.forces: Tensor = nn.Buffer(torch.empty(0))
 
     def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
         energy, forces = self.module(positions, box)

@@ -94,7 +94,7 @@ def _openmm_on_gpu() -> list[Finding]:
     what = "OpenMM on a GPU"
     if find_spec("openmm") is None:
         return []
-    from idle_md.engines.openmm.on_gpu import why_no_platform, why_no_torch_force
+    from idle_md.engines.openmm.backends import why_no_platform, why_no_torch_force
 
     reason = why_no_platform()
     if reason is not None:

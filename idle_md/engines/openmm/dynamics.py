@@ -18,10 +18,10 @@ from idle_md.deploy import DeployedModel, load
 from idle_md.engines.edges.kept import list_problem
 from idle_md.engines.edges.room import ROOM
 from idle_md.engines.md_settings import MDSettings
+from idle_md.engines.openmm.backends import why_no_platform
 from idle_md.engines.openmm.force import backend_of, create_force
 from idle_md.engines.openmm.guard import GuardReporter
 from idle_md.engines.openmm.mixed import Surroundings, make_mixed_system, model_force, read_start
-from idle_md.engines.openmm.on_gpu import why_no_platform
 from idle_md.engines.openmm.recorder import Recorder
 from idle_md.engines.openmm.restart import Saved, make_checkpoint, read_checkpoint
 from idle_md.engines.openmm.spread import SpreadReporter

@@ -17,10 +17,14 @@ from openmm import CustomCVForce, Force, PythonForce, app
 from idle_md.deploy import DeployedModel, load
 from idle_md.engines.choices import Backend
 from idle_md.engines.edges.choice import Neighbors
-from idle_md.engines.openmm.backends import choose, force_class, why_not
+from idle_md.engines.openmm.backends import (
+    choose,
+    force_class,
+    why_no_torch_force,
+    why_not,
+)
 from idle_md.engines.openmm.computation import FileComputation, PythonComputation
 from idle_md.engines.openmm.module import Attachment, Energy
-from idle_md.engines.openmm.on_gpu import why_no_torch_force
 from idle_md.engines.openmm.part import check_topology
 from idle_md.engines.openmm.particles import chosen_particles, is_periodic
 from idle_md.models import model_path

@@ -10,8 +10,9 @@ import torch
 
 from idle_md.deploy import load
 from idle_md.engines import doctor
-from idle_md.engines.openmm import create_force, on_gpu
+from idle_md.engines.openmm import backends, create_force
 from idle_md.engines.openmm.dynamics import _check_device
+from idle_md.engines.openmm.engine import OpenMMEngine
 from idle_md.engines.openmm.force import _why_not_torchforce
 
 OPENMM = openmm.Platform.getOpenMMVersion()
@@ -43,9 +44,9 @@ def installed(monkeypatch):
     known = importlib.metadata.version
 
     def install(packages: dict[str, str] | None = None, **described) -> None:
-        monkeypatch.setattr(on_gpu, "Platform", platforms(**described))
-        monkeypatch.setattr(on_gpu, "why_not", lambda backend: None)
-        monkeypatch.setattr(on_gpu, "load_openmmtorch", lambda: None)
+        monkeypatch.setattr(backends, "Platform", platforms(**described))
+        monkeypatch.setattr(backends, "why_not", lambda backend: None)
+        monkeypatch.setattr(backends, "load_openmmtorch", lambda: None)
         monkeypatch.setattr(torch.version, "cuda", "12.8")
 
         def version(name: str) -> str:
@@ -82,8 +83,8 @@ def installed(monkeypatch):
 def test_reasons(installed, installation, platform, torch_force) -> None:
     installed(**installation)
     for reason, expected in (
-        (on_gpu.why_no_platform(), platform),
-        (on_gpu.why_no_torch_force(), torch_force),
+        (backends.why_no_platform(), platform),
+        (backends.why_no_torch_force(), torch_force),
     ):
         assert reason is None if expected is None else expected in reason
     (finding,) = doctor._openmm_on_gpu()
@@ -93,10 +94,13 @@ def test_reasons(installed, installation, platform, torch_force) -> None:
     assert torch_force is None or torch_force in finding.detail
 
 
-def test_a_model_on_a_gpu_is_not_given_to_a_torch_force_that_cannot_run(installed) -> None:
+def test_a_torch_force_that_cannot_run_gets_no_model(installed) -> None:
     installed(names=("CUDA",), runs_torch_force=False)
     model = SimpleNamespace(device=torch.device("cuda"), uses_autograd=False)
     assert "plug-in for OpenMM's platform CUDA" in _why_not_torchforce(model)
+    assert "plug-in for" in OpenMMEngine("torchforce", "cuda").why_not()
+    assert OpenMMEngine("torchforce").why_not() is None
+    assert OpenMMEngine("pythonforce", "cuda").why_not() is None
     assert _why_not_torchforce(SimpleNamespace(device=torch.device("cpu"))) is None
 
 

@@ -18,6 +18,12 @@ work=build/gpu
 mkdir -p "$out" "$work"
 export PYTHONPATH="$PWD:$PWD/benchmarks:$PWD/benchmarks/gpu:$PWD/$work/site${PYTHONPATH:+:$PYTHONPATH}"
 failed=()
+libraries='
+from glob import glob
+from importlib.util import find_spec
+nvidia = find_spec("nvidia")
+print(":".join(folder for place in (nvidia.submodule_search_locations if nvidia else []) for folder in glob(place + "/*/lib")))
+'
 
 # part NAME SECONDS COMMAND...: with a time limit of its own; a failure does not stop the others.
 part() {
@@ -39,6 +45,9 @@ all() {
   esac
   [[ -z ${WHEELS:-} ]] || part install 40 "$python" -m pip install -q --no-index --no-deps --no-compile --upgrade \
     --target "$work/site" "$WHEELS"/*.whl
+  # OpenMM looks for NVIDIA's libraries beside itself, and wheels may be elsewhere than torch is
+  LD_LIBRARY_PATH=$("$python" -c "$libraries")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export LD_LIBRARY_PATH
   part machine 30 "$python" benchmarks/gpu/machine.py --json "$json"
   part build 110 "$python" -m idle_md build-plugins --ops --folder "$work/ops"
   [[ -e $model ]] || part model 20 "$python" benchmarks/gpu/model.py "$model"

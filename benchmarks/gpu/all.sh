@@ -65,5 +65,6 @@ all() {
   [[ ${#failed[@]} == 0 ]]
 }
 
+[[ -n ${PARTS:-} ]] || rm -f "$out/gpu.json" "$out/all.log"  # figures of one run stand together
 all 2>&1 | tee -a "$out/all.log"
 exit "${PIPESTATUS[0]}"

@@ -3,7 +3,6 @@
 import ase
 import ase.build
 import numpy as np
-from peers.structures import structure as molecule_or_cluster
 
 PEPTIDE, SEQUENCE = 50, "AAAAG"
 PERIODIC_FROM = 1000  # atoms
@@ -17,7 +16,11 @@ def structure(n_atoms: int) -> ase.Atoms:
     """
     if n_atoms == PEPTIDE:
         return peptide(SEQUENCE)
-    return liquid(n_atoms) if n_atoms >= PERIODIC_FROM else molecule_or_cluster(n_atoms)
+    if n_atoms >= PERIODIC_FROM:
+        return liquid(n_atoms)
+    from peers.structures import structure as molecule_or_cluster  # by RDKit, which not all have
+
+    return molecule_or_cluster(n_atoms)
 
 
 def peptide(sequence: str) -> ase.Atoms:

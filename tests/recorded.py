@@ -47,6 +47,16 @@ class Recording(TorchDispatchMode):
                     place.copy_(now)
 
 
+class Stream:
+    """In the place of ``torch.cuda.Stream``: knows which others it was told to wait for."""
+
+    def __init__(self) -> None:
+        self.waits: list[Stream] = []
+
+    def wait_stream(self, other: "Stream") -> None:
+        self.waits.append(other)
+
+
 @contextmanager
 def capture(recording: Recording, capture_error_mode: str) -> Iterator[None]:
     assert capture_error_mode == "thread_local"
@@ -65,4 +75,6 @@ def take_the_place_of_graphs(monkeypatch: pytest.MonkeyPatch) -> type[Recording]
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Own)
     monkeypatch.setattr(torch.cuda, "graph", capture)
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    only = Stream()
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: only)
     return Own

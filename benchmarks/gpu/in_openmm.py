@@ -8,7 +8,6 @@ in float64, as the file's precision allows, and all take turns in the timing. Wi
 is a rehearsal on OpenMM's platform CPU.
 """
 
-import json
 import time
 from dataclasses import asdict
 from itertools import product
@@ -20,19 +19,18 @@ import numpy as np
 import openmm
 import torch
 import typer
+from figures import write
 from openmm import app, unit
-from openmmml import MLPotential  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
-from structures import structure
+from systems import system as water_box
 
 from idle_md.deploy import load
 from idle_md.engines.edges.choice import Neighbors
-from idle_md.engines.openmm import create_force
+from idle_md.engines.openmm import create_force, create_mixed_system
 from idle_md.engines.openmm.benchmark import bench_openmm
 from idle_md.engines.openmm.engine import BACKENDS
 from idle_md.engines.results import ns_per_day
-from idle_md.files import replacing
 from idle_md.structures import read_structure
 from idle_md.tolerances import RELATIVE, SMALLEST_FORCE
 from idle_md.units import KJ_PER_MOL, NM
@@ -52,13 +50,13 @@ def main(
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Compare, time, print and write after every system."""
-    systems = {"alanine dipeptide": read_structure(PEPTIDE), "water": structure(water)}
+    systems = {"alanine dipeptide": read_structure(PEPTIDE), "water": water_box(water)}
     rows: list[dict[str, Any]] = []
     for name, atoms in systems.items():
         rows += [{"system": name, **row} for row in pure(model, atoms, device, seconds)]
-        write(rows, output)
+        write(output, "openmm", rows)
     rows += [{"system": "peptide in water", **row} for row in mixed(model, device, seconds)]
-    write(rows, output)
+    write(output, "openmm", rows)
     table = Table(title=f"{model} on {device}, torch {torch.__version__}")
     for heading in ("system", "atoms", "way", "meV/atom", "meV/Å", "ms/step", "adds, ms", "ns/day"):
         table.add_column(heading, justify="right")
@@ -75,13 +73,6 @@ def main(
         console.print(f"{len(missing)} ways are not there, such as {missing[0]}: {reason}")
     if wrong := [row for row in rows if row.get("agrees") is False]:
         raise SystemExit(f"{len(wrong)} of {len(rows)} do not agree with the CPU")
-
-
-def write(rows: list[dict[str, Any]], output: Path | None) -> None:
-    """Write what there is."""
-    if output is not None:
-        with replacing(output) as file:
-            file.write_text(json.dumps(rows, indent=2, default=str))
 
 
 def pure(model: str, atoms: ase.Atoms, device: str, seconds: float) -> list[dict[str, Any]]:
@@ -157,7 +148,7 @@ def mixed(model: str, device: str, seconds: float) -> list[dict[str, Any]]:
     relaxed = context_of(classical, device, modeller.positions)
     openmm.LocalEnergyMinimizer.minimize(relaxed, maxIterations=300)
     start = relaxed.getState(positions=True).getPositions()
-    potential, chosen = MLPotential("idle-md", modelPath=model, device=device), {}
+    chosen: dict[str, dict[str, Any]] = {}
     for kernels, backend in product(("native", "portable"), BACKENDS):
         chosen[f"{kernels}, {backend}"] = {"kernels": kernels, "backend": backend}
     contexts, rows = {"Amber alone": context_of(classical, device, start)}, []
@@ -165,7 +156,9 @@ def mixed(model: str, device: str, seconds: float) -> list[dict[str, Any]]:
     atoms = modeller.topology.getNumAtoms()
     for name, options in chosen.items():
         try:
-            system = potential.createMixedSystem(modeller.topology, classical, peptide, **options)
+            system = create_mixed_system(
+                model, modeller.topology, classical, peptide, device=device, **options
+            )
             contexts[name] = context_of(system, device, start)
         except (ImportError, ValueError, openmm.OpenMMException) as error:
             rows.append({"atoms": atoms, "name": name, "why_not": str(error).splitlines()[-1]})

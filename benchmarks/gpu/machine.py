@@ -13,8 +13,8 @@ from typing import Annotated
 
 import torch
 import typer
+from figures import write
 
-from idle_md.files import replacing
 from idle_md.native.operators import why_no_cuda
 
 PACKAGES = ("torch", "openmm", "openmmtorch", "openmmml", "vesin", "idle-md")
@@ -34,9 +34,7 @@ def main(output: Annotated[Path | None, typer.Option("--json")] = None) -> None:
         "native_operators_on_the_gpu": why_no_cuda() or "yes",
     }
     print(json.dumps(found, indent=2))
-    if output is not None:
-        with replacing(output) as file:
-            file.write_text(json.dumps(found, indent=2))
+    write(output, "machine", found)
 
 
 def said(*command: str) -> str:

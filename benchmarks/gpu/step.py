@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,12 +20,12 @@ import numpy as np
 import torch
 import typer
 from engine_step import EngineStep
+from figures import write
 from rich.console import Console
 from rich.table import Table
-from structures import structure
+from systems import system
 
 from idle_md.deploy import load
-from idle_md.files import replacing
 from idle_md.units import NM
 
 SIZES = (21, 49, 100, 774, 1_000, 10_000, 100_000)
@@ -41,16 +42,14 @@ def main(
     output: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Time, print and write after every size."""
-    systems = [(str(size), structure(size)) for size in atoms or SIZES]
-    systems.append((f"{COPIES} x 21", copies(structure(21))))
+    makers = {str(size): partial(system, size) for size in atoms or SIZES}
     rows = []
-    for name, system in systems:
-        row = {"system": name, "atoms": len(system), **timed(model, system, device, rounds)}
+    for name, make in [*makers.items(), (f"{COPIES} x 21", partial(copies))]:
+        made = make()
+        row = {"system": name, "atoms": len(made), **timed(model, made, device, rounds)}
         print(json.dumps(row), flush=True)
         rows.append(row)
-        if output is not None:
-            with replacing(output) as file:
-                file.write_text(json.dumps(rows, indent=2))
+        write(output, "step", rows)
     ways = list(dict.fromkeys(way for row in rows for way in row["ms"]))
     table = Table(title=f"ms/step on {device}")
     for heading in ("atoms", *ways):
@@ -61,9 +60,9 @@ def main(
     Console(width=120).print(table)
 
 
-def copies(molecule: ase.Atoms) -> ase.Atoms:
-    """Return copies of a molecule that do not see each other."""
-    made = ase.Atoms()
+def copies() -> ase.Atoms:
+    """Return copies of aspirin that do not see each other."""
+    molecule, made = system(21), ase.Atoms()
     for n in range(COPIES):
         one = molecule.copy()
         one.translate([APART * (n % 4), APART * (n // 4 % 4), APART * (n // 16)])

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from figures import write
 
-from idle_md.files import replacing
 from idle_md.train import TrainConfig, train
 
 STEPS, BATCH = 20, 64
@@ -40,17 +40,10 @@ def main(
         "batch": BATCH,
         "geometries_per_second": rate,
     }
-    write(found, output)
+    write(output, "train", found)
     found["adapt_seconds"] = adapted(features, device)
-    write(found, output)
-
-
-def write(found: dict[str, Any], output: Path | None) -> None:
-    """Print and write what there is."""
-    print(json.dumps(found), flush=True)
-    if output is not None:
-        with replacing(output) as file:
-            file.write_text(json.dumps(found, indent=2))
+    write(output, "train", found)
+    print(json.dumps(found))
 
 
 def trained(steps: int, features: int, device: str) -> float:

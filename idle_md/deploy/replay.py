@@ -35,6 +35,7 @@ class Replayed:
         self.function, self.device = function, device
         self._lock = Lock()
         self._can_be_recorded = True
+        self._stream: torch.cuda.Stream | None = None
         self._kind: tuple[Any, ...] | None = None
         self.forget()
 
@@ -51,6 +52,7 @@ class Replayed:
     def __call__(self, *arguments: Any) -> tuple[Tensor, ...]:
         """Return what the function returns, in memory of its own; tensors may be anywhere."""
         with self._lock:
+            self._follow(torch.cuda.current_stream(self.device))
             kind = tuple(map(_kind, arguments))
             if kind != self._kind:
                 self.forget()
@@ -65,6 +67,12 @@ class Replayed:
                     place.copy_(given)
             self._graph.replay()
             return tuple(output.clone() for output in self._outputs)
+
+    def _follow(self, stream: torch.cuda.Stream) -> None:
+        """Have the caller's stream wait for that of the last call, whose memory it writes to."""
+        if self._stream is not None and stream != self._stream:
+            stream.wait_stream(self._stream)
+        self._stream = stream
 
     def _record(self, arguments: tuple[Any, ...]) -> None:
         inputs = [_moved(each, self.device, copy=True) for each in arguments]

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -44,6 +45,7 @@ def examine() -> list[Finding]:
         _accelerator(),
         _operators(),
         _operators_on_gpu(),
+        *_openmm_on_gpu(),
         _nnpops(),
         *_engines(),
     ]
@@ -85,6 +87,21 @@ def _operators_on_gpu() -> Finding:
     if reason is not None:
         return Finding("native operators on a GPU", "note", f"not used: {reason}")
     return Finding("native operators on a GPU", "ok", f"on {torch.cuda.get_device_name()}")
+
+
+def _openmm_on_gpu() -> list[Finding]:
+    """Return which of OpenMM's ways runs a model on a GPU, and why not the faster one."""
+    what = "OpenMM on a GPU"
+    if find_spec("openmm") is None:
+        return []
+    from idle_md.engines.openmm.backends import why_no_platform, why_no_torch_force
+
+    reason = why_no_platform()
+    if reason is not None:
+        return [Finding(what, "note", f"through PythonForce beside another platform: {reason}")]
+    reason = why_no_torch_force()
+    through = "TorchForce" if reason is None else f"PythonForce: {reason}"
+    return [Finding(what, "ok" if reason is None else "note", f"platform CUDA, through {through}")]
 
 
 def _engines() -> list[Finding]:

@@ -11,14 +11,15 @@ import torch
 import idle_md
 from idle_md import deploy
 from idle_md.deploy import DeployedModel
-from idle_md.deploy.replay import WARM_UP
+from idle_md.deploy.replay import WARM_UP, Replayed
+from idle_md.deploy.torchscript import freeze
 from idle_md.engines import predict as batches
 from idle_md.engines.edges.all_pairs import pairs_of
 from idle_md.engines.edges.room import MOST, NO_ROOM, ROOM, explained, with_room
 from idle_md.engines.openmm import PythonComputation, create_force
 from idle_md.engines.openmm.dynamics import _check_device
 from idle_md.engines.openmm.module import Attachment
-from tests.recorded import Recording, take_the_place_of_graphs
+from tests.recorded import Recording, Stream, take_the_place_of_graphs
 
 ETHANOL = ase.build.molecule("CH3CH2OH")
 
@@ -167,6 +168,63 @@ def test_computations_of_before_are_not_replayed(model) -> None:
     old = PythonComputation.__new__(PythonComputation)
     vars(old).update(state)
     assert np.isfinite(old(State(ETHANOL.positions / 10.0))[0])
+
+
+def test_callers_on_other_streams_wait(recordings, monkeypatch) -> None:
+    """The memory of a graph, and of a list of neighbours, is written to again by the next call."""
+    first, second = streams = [Stream(), Stream()]
+    step = Replayed(lambda x: (2.0 * x,), torch.device("cpu"))
+    for number in (0, 0, 1, 1, 0):
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device, n=number: streams[n])
+        step(torch.ones(1))
+    assert (first.waits, second.waits) == ([second], [first])
+
+
+class GraphsOfTorchForce:
+    """How openmmtorch 1.5 replays a module on OpenMM's platform CUDA.
+
+    A graph of evaluations with forces and one of those without; what is read is what the one that
+    was recorded last gives.
+    """
+
+    def __init__(self, module: torch.jit.ScriptModule) -> None:
+        self.module = freeze(module)
+        self.positions = torch.empty((len(ETHANOL), 3), dtype=torch.float32)
+        self.graphs: dict[bool, Recording] = {}
+
+    def evaluate(self, positions, with_forces: bool) -> tuple[float, np.ndarray]:
+        self.positions.copy_(torch.from_numpy(positions))
+        if with_forces not in self.graphs:
+            self.module(self.positions)
+            graph = self.graphs[with_forces] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.energy, self.forces = self.module(self.positions)
+        self.graphs[with_forces].replay()
+        return float(self.energy), self.forces.numpy().copy()
+
+
+def test_torch_force_reads_the_graph_that_was_replayed(model, replayable, recordings) -> None:
+    """An integrator may ask for an energy alone between its steps."""
+    numbers = ETHANOL.numbers.tolist()
+    attachment = Attachment(numbers, list(range(9)), periodic=False, neighbors="torch")
+    plain = attachment.script(model)
+    force = GraphsOfTorchForce(attachment.script(model, in_one_place=True))
+    for step, with_forces in enumerate((True, False, True, True, False)):
+        positions = moved(step).positions / 10.0
+        energy, forces = force.evaluate(positions, with_forces)
+        expected, expected_forces = plain(torch.from_numpy(positions).float())
+        assert energy == pytest.approx(float(expected), abs=1e-5)
+        np.testing.assert_allclose(forces, expected_forces, rtol=0, atol=1e-3)
+
+
+def test_results_of_a_torch_force_in_double_precision_stay_double(model) -> None:
+    attachment = Attachment(ETHANOL.numbers.tolist(), list(range(9)), False, "torch")
+    module = attachment.script(model, in_one_place=True)
+    for dtype in (torch.float32, torch.float64):
+        first = module(torch.from_numpy(moved(0).positions / 10.0).to(dtype))
+        second = module(torch.from_numpy(moved(1).positions / 10.0).to(dtype))
+        assert [each.dtype for each in first] == [torch.float64, dtype]
+        assert [a.data_ptr() for a in first] == [b.data_ptr() for b in second]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Molecular dynamics with a deployed model in OpenMM."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from idle_md.deploy import DeployedModel, load
 from idle_md.engines.edges.kept import list_problem
 from idle_md.engines.edges.room import ROOM
 from idle_md.engines.md_settings import MDSettings
+from idle_md.engines.openmm.backends import why_no_platform
 from idle_md.engines.openmm.force import backend_of, create_force
 from idle_md.engines.openmm.guard import GuardReporter
 from idle_md.engines.openmm.mixed import Surroundings, make_mixed_system, model_force, read_start
@@ -38,6 +40,8 @@ from idle_md.engines.run_file import write_run_file
 from idle_md.engines.start_checks import check_start
 from idle_md.memory import keep_freed_memory
 from idle_md.states import State
+
+logger = logging.getLogger(__name__)
 
 SMALL = 100
 """Up to this many atoms a second thread costs more than it gains."""
@@ -197,6 +201,9 @@ def _check_device(platform: str, setup: Setup) -> None:
     """Check that a TorchForce runs on a platform, and gets its positions where the model is."""
     device = setup.deployed.device.type
     if backend_of(setup.force) != "torchforce":
+        if device == "cuda" and platform != "CUDA":
+            reason = why_no_platform() or "take platform CUDA"
+            logger.warning("platform %s is slow beside a model on a GPU: %s", platform, reason)
         return
     if platform == "OpenCL":
         raise ValueError(

@@ -28,6 +28,8 @@ MakeForce = Callable[[Sequence[int], bool], openmm.Force]
 class OpenMMEngine:
     """OpenMM on its Reference platform, see :class:`~idle_md.engines.engine.Engine`.
 
+    A TorchForce of a model on a GPU runs on the platform CUDA.
+
     Attributes
     ----------
     backend
@@ -49,7 +51,14 @@ class OpenMMEngine:
         if self.backend not in backends.CLASSES:
             return None
         problem = backends.why_not(self.backend)
-        return None if problem is None else f"{problem}; {backends.REMEDY}"
+        if problem is not None:
+            return f"{problem}; {backends.REMEDY}"
+        return backends.why_no_torch_force() if self._is_on_gpu else None
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        """Whether OpenMM's platform has to be where the model is."""
+        return self.backend == "torchforce" and self.device != "cpu"
 
     def evaluator(self, path: str | Path) -> Evaluate:
         """Return what evaluates structures that are periodic in all directions, or in none."""
@@ -58,7 +67,7 @@ class OpenMMEngine:
         def make_force(numbers: Sequence[int], periodic: bool) -> openmm.Force:
             return create_force(model, numbers, backend=self.backend, periodic=periodic)
 
-        return SinglePoints(make_force)
+        return SinglePoints(make_force, backends.CUDA if self._is_on_gpu else "Reference")
 
 
 class SinglePoints:
@@ -75,6 +84,7 @@ class SinglePoints:
     def __init__(self, make_force: MakeForce, platform: str = "Reference") -> None:
         self.make_force = make_force
         self.platform = openmm.Platform.getPlatformByName(platform)
+        self.properties = {"Precision": "double"} if platform == backends.CUDA else {}
         self._contexts: dict[tuple[tuple[int, ...], bool], openmm.Context] = {}
 
     def __call__(self, structures: Sequence[ase.Atoms]) -> list[Prediction | LeftOut]:
@@ -105,6 +115,6 @@ class SinglePoints:
                 system.addParticle(1.0)
             system.addForce(self.make_force(numbers, periodic))
             integrator = openmm.VerletIntegrator(0.001)
-            context = openmm.Context(system, integrator, self.platform)
+            context = openmm.Context(system, integrator, self.platform, self.properties)
             self._contexts[numbers, periodic] = context
         return self._contexts[numbers, periodic]

@@ -18,7 +18,12 @@ from idle_md.deploy import DeployedModel, load
 from idle_md.deploy.gate import check_use
 from idle_md.engines.choices import Backend
 from idle_md.engines.edges.choice import Neighbors
-from idle_md.engines.openmm.backends import choose, force_class, why_not
+from idle_md.engines.openmm.backends import (
+    choose,
+    force_class,
+    why_no_torch_force,
+    why_not,
+)
 from idle_md.engines.openmm.computation import FileComputation, PythonComputation
 from idle_md.engines.openmm.module import Attachment, Energy
 from idle_md.engines.openmm.part import check_topology, formal_charge
@@ -159,23 +164,26 @@ def _why_not_torchforce(model: DeployedModel) -> str | None:
 
     Autograd runs on a GPU in threads of its own, which wait for Python's lock when they start.
     """
-    if model.uses_autograd and model.device.type != "cpu":
+    if model.device.type == "cpu":
+        return None
+    if model.uses_autograd:
         return (
             "the model's backbone has no hand-derived reverse pass, and autograd on a GPU can "
             "wait forever for a minimiser with a reporter"
         )
-    return None
+    return why_no_torch_force()
 
 
 def _force(attachment: Attachment, model: DeployedModel, backend: str) -> Any:
-    module = attachment.script(model)
     if backend != "torchforce":
+        module = attachment.script(model)
         computation = PythonComputation(module, model.device, model.can_be_replayed)
         return (PythonForce if backend == "pythonforce" else force_class(backend))(computation)
-    force = force_class(backend)(module)
-    force.setOutputsForces(True)
     waits = attachment.neighbors == "vesin"  # for the GPU, in every search
-    if model.can_be_replayed and not waits and GRAPHS in force.getProperties():
+    with_graphs = model.can_be_replayed and not waits
+    force = force_class(backend)(attachment.script(model, in_one_place=with_graphs))
+    force.setOutputsForces(True)
+    if with_graphs and GRAPHS in force.getProperties():
         force.setProperty(GRAPHS, "true")
     return force
 

@@ -42,10 +42,20 @@ class Attachment:
 
     __module__ = PICKLED_AS
 
-    def script(self, model: DeployedModel) -> torch.jit.ScriptModule:
-        """Return what an engine runs."""
-        module = OpenMMModule(model, self)
-        return flatten((_OnAnotherThread(module) if model.uses_autograd else module).eval(), KEPT)
+    def script(self, model: DeployedModel, in_one_place: bool = False) -> torch.jit.ScriptModule:
+        """Return what an engine runs.
+
+        Parameters
+        ----------
+        model
+            The deployed model.
+        in_one_place
+            Whether results are in the same memory at every call, see :class:`_InOnePlace`.
+        """
+        module: nn.Module = OpenMMModule(model, self)
+        if model.uses_autograd:
+            module = _OnAnotherThread(module)
+        return flatten((_InOnePlace(module) if in_one_place else module).eval(), KEPT)
 
 
 class OpenMMModule(nn.Module):
@@ -105,7 +115,24 @@ class OpenMMModule(nn.Module):
         self.edges.make_room()
 
 
-class _OnAnotherThread(nn.Module):
+class _Around(nn.Module):
+    """A module around an :class:`OpenMMModule`, with what that has beside its ``forward``."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+        self.metadata, self.periodic = module.metadata, module.periodic
+
+    @torch.jit.export
+    def problem(self) -> int:
+        return int(self.module.problem())
+
+    @torch.jit.export
+    def make_room(self) -> None:
+        self.module.make_room()
+
+
+class _OnAnotherThread(_Around):
     """A module that differentiates by autograd, run by another thread than the one that calls it.
 
     Autograd refuses threads that hold Python's lock, as OpenMM's minimiser does where it has a
@@ -118,20 +145,33 @@ class _OnAnotherThread(nn.Module):
         What runs.
     """
 
-    def __init__(self, module: OpenMMModule) -> None:
-        super().__init__()
-        self.module = module
-        self.metadata, self.periodic = module.metadata, module.periodic
-
     def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
         running = torch.jit.fork(self.module, positions, box)
         energy, forces = torch.jit.wait(running)
         return energy, forces
 
-    @torch.jit.export
-    def problem(self) -> int:
-        return int(self.module.problem())
 
-    @torch.jit.export
-    def make_room(self) -> None:
-        self.module.make_room()
+class _InOnePlace(_Around):
+    """A module whose results are in the same memory at every call; one Context's alone.
+
+    A TorchForce of openmmtorch 1.5 records two CUDA graphs, of evaluations with forces and without,
+    and reads what the later one has written, whichever of the two it replays.
+
+    Parameters
+    ----------
+    module
+        What runs.
+    """
+
+    def __init__(self, module: Any) -> None:
+        super().__init__(module)
+        self.energy: Tensor = nn.Buffer(torch.zeros((), dtype=torch.float64))
+        self.forces: Tensor = nn.Buffer(torch.empty(0))
+
+    def forward(self, positions: Tensor, box: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        energy, forces = self.module(positions, box)
+        if self.forces.shape != forces.shape or self.forces.dtype != forces.dtype:
+            self.energy, self.forces = torch.empty_like(energy), torch.empty_like(forces)
+        self.energy.copy_(energy)
+        self.forces.copy_(forces)
+        return self.energy, self.forces

@@ -4,8 +4,10 @@
 #include <ATen/Functions.h>
 
 #include <array>
+#include <map>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <tuple>
 
 #include "particles.hpp"
@@ -16,7 +18,8 @@ namespace idle_md::cuda {
 // no edge takes lead from an atom to itself and are longer than the cutoff. Nothing waits for the device:
 // where the list has no room, or positions or box are not legal, all vectors are NaN.
 //
-// The index is shared with later calls, which change it.
+// Threads may have streams of their own, which nothing orders: each keeps a list of its own on every GPU,
+// and what is written belongs to one evaluation.
 class ListOnGpu {
  public:
   ListOnGpu(double cutoff, double skin) : cutoff_(cutoff), skin_(skin) {}
@@ -28,31 +31,31 @@ class ListOnGpu {
   std::tuple<at::Tensor, at::Tensor> edges_of_particles(const at::Tensor& positions,
                                                         const std::optional<at::Tensor>& box, const at::Tensor& atoms,
                                                         double angstrom, at::ScalarType dtype);
+  // In all threads.
   int64_t searches() const;
-  // What was wrong in the last call: bits, see arguments.hpp. Waits for the GPU.
+  // What was wrong in the last call of any thread: bits, see arguments.hpp. Waits for the GPU.
   int64_t problem() const;
-  // Twice the room for neighbours from now on; all tensors that were given away are no longer written to.
+  // Twice the room for neighbours from now on; what was recorded for replay is no longer good.
   void make_room();
 
  private:
-  // What is kept for a number of atoms, directions and a GPU.
+  // What is kept for a number of atoms and directions.
   struct Kept {
-    at::Device device = at::kCPU;
     int64_t atoms = -1;
-    at::Tensor index, state;  // without a state, all pairs
+    at::Tensor pairs, state;  // the index of all pairs, which is never written to again; or a list
     DeviceList list;
   };
+  using Place = std::pair<std::thread::id, at::DeviceIndex>;
 
   std::tuple<at::Tensor, at::Tensor> found(const at::Tensor& positions, const at::Tensor& box,
                                            std::array<bool, 3> periodic, const at::Tensor& atoms, double angstrom,
                                            at::ScalarType dtype);
-  void keep_for(at::Device device, int64_t atoms, std::array<bool, 3> periodic);
-  int64_t reported(const int* place) const;
+  Kept fresh(at::Device device, int64_t atoms, std::array<bool, 3> periodic) const;
 
   const double cutoff_, skin_;
   mutable std::mutex mutex_;
   double densest_ = DeviceList().densest;
-  Kept kept_;
+  std::map<Place, Kept> kept_;
 };
 
 }  // namespace idle_md::cuda

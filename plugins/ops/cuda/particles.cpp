@@ -30,6 +30,7 @@ struct ListState {
     args.wraps = pieces.take<int>(3 * n);
     args.bin = pieces.take<int>(n);
     args.found = pieces.take<Int64>(list.edges());
+    args.neighbor = pieces.take<int>(list.edges());
     args.image = pieces.take<int>(list.edges());
     args.stale = pieces.take<int>(1);
     args.problem = pieces.take<int>(1);
@@ -56,7 +57,7 @@ size_t DeviceList::state_bytes() const {
 }
 
 void list_edges(Launcher& launcher, const DeviceList& list, char* state, const Particles& particles,
-                Int64* neighbor, const Vectors& vectors) {
+                Int64* index, const Vectors& vectors) {
   Pieces pieces{state, 0};
   ListState laid(list, pieces);
   ListArguments& args = laid.args;
@@ -64,7 +65,7 @@ void list_edges(Launcher& launcher, const DeviceList& list, char* state, const P
   args.box = particles.box;
   args.chosen = particles.chosen;
   args.unit = particles.angstrom;
-  args.neighbor = neighbor;
+  args.index = index;
   args.vectors = vectors.values;
   const Blocks per_atom{blocks_for(list.atoms, threads_of_edges)};
   const Blocks warp_per_atom{blocks_for(list.atoms, threads_of_edges / 32)};

@@ -39,9 +39,9 @@ struct Vectors {
   void* values = nullptr;
 };
 
-// Writes the neighbours (N, room) and vectors (N, room, 3) of the edges as they are now.
+// Writes the index (2, N room) and vectors (N, room, 3) of the edges as they are now.
 void list_edges(Launcher& launcher, const DeviceList& list, char* state, const Particles& particles,
-                Int64* neighbor, const Vectors& vectors);
+                Int64* index, const Vectors& vectors);
 
 // Where the state has the number of searches less one, and what is wrong with the list, see arguments.hpp.
 struct ListReport {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -93,7 +94,8 @@ fs::path cache_folder() {
 void keep(const fs::path& place, const std::string& code) {
   std::error_code ignored;
   fs::create_directories(place.parent_path(), ignored);
-  const fs::path temporary = place.string() + "." + std::to_string(getpid());
+  static std::atomic<int> kept{0};  // by threads with GPUs of their own
+  const fs::path temporary = place.string() + "." + std::to_string(getpid()) + "." + std::to_string(kept++);
   const bool is_written = bool(std::ofstream(temporary, std::ios::binary) << code << std::flush);
   if (is_written)
     fs::rename(temporary, place, ignored);

@@ -293,7 +293,6 @@ class EmulatedList:
         self.room = emulated.library.list_room(ctypes.byref(self.list))
         size = emulated.library.list_bytes(ctypes.byref(self.list))
         self.memory = torch.full((size + 64,), 255, dtype=torch.uint8)
-        self.neighbor = torch.full((atoms, self.room), -1, dtype=torch.int64)
         self.searches = self.problem = 0
 
     def edges(
@@ -307,6 +306,7 @@ class EmulatedList:
         """Return edge_index (2, N room) and edge_vectors (N room, 3), padding included."""
         n = self.list.atoms
         chosen = torch.arange(n)
+        index = torch.full((2, n * self.room), -1, dtype=torch.int64)
         vectors = torch.full((n * self.room, 3), torch.nan, dtype=dtype)
         given = Particles(
             positions.dtype == torch.float64,
@@ -323,15 +323,14 @@ class EmulatedList:
             self.list,
             Pointer(state),
             given,
-            Pointer(pointer(self.neighbor)),
+            Pointer(pointer(index)),
             made,
             ctypes.byref(searches),
             ctypes.byref(problem),
             seed,
         )
         self.searches, self.problem = searches.value, problem.value
-        centres = torch.arange(n).repeat_interleave(self.room)
-        return torch.stack([centres, self.neighbor.flatten()]), vectors
+        return index, vectors
 
 
 def fill_weights(call: PainnCall, buffers: dict[str, Tensor]) -> None:

@@ -245,6 +245,7 @@ IDLE_MD_UNSEEN inline void run_block(Index index, int threads, unsigned char* sh
 // A kernel of one program, which is named by what it was compiled for.
 struct Kernel {
   int threads;
+  size_t bytes;  // of its arguments
   void (*body)(const void* arguments);
 };
 
@@ -287,7 +288,7 @@ inline void run_kernel(const std::string& name, int blocks_x, int blocks_y, int 
   static void idle_md_##name(const Arguments& args);                                          \
   static const emulation::Registration registered_##name(                                     \
       IDLE_MD_PROGRAM, #name,                                                                 \
-      {threads, [](const void* args) { idle_md_##name(*static_cast<const Arguments*>(args)); }}); \
+      {threads, sizeof(Arguments), [](const void* args) { idle_md_##name(*static_cast<const Arguments*>(args)); }}); \
   static void idle_md_##name([[maybe_unused]] const Arguments& args)
 
 inline void __syncthreads() {

@@ -81,11 +81,11 @@ int emulated_painn_double(const PainnCall<double>* call, unsigned seed) { return
 int list_room(const DeviceList* list) { return list->room(); }
 long list_bytes(const DeviceList* list) { return long(list->state_bytes()); }
 
-int emulated_list(const DeviceList* list, char* state, const Particles* particles, Int64* neighbor,
+int emulated_list(const DeviceList* list, char* state, const Particles* particles, Int64* index,
                   const Vectors* vectors, int* searches, int* problem, unsigned seed) {
   return guarded([&] {
     EmulatedLauncher launcher("particles", seed);
-    list_edges(launcher, *list, state, *particles, neighbor, *vectors);
+    list_edges(launcher, *list, state, *particles, index, *vectors);
     if (list->atoms) {
       const auto report = report_of(*list, state);
       *searches = *report.searches + 1;

@@ -30,7 +30,7 @@ int emulated_painn_double(const PainnCall<double>* call, unsigned seed);
 int list_room(const idle_md::cuda::DeviceList* list);
 long list_bytes(const idle_md::cuda::DeviceList* list);
 int emulated_list(const idle_md::cuda::DeviceList* list, char* state, const idle_md::cuda::Particles* particles,
-                  idle_md::cuda::Int64* neighbor, const idle_md::cuda::Vectors* vectors, int* searches, int* problem,
+                  idle_md::cuda::Int64* index, const idle_md::cuda::Vectors* vectors, int* searches, int* problem,
                   unsigned seed);
 int emulated_all_pairs(int atoms, const idle_md::cuda::Particles* particles, const idle_md::cuda::Vectors* vectors,
                        unsigned seed);

@@ -92,12 +92,11 @@ void run(unsigned seed) {
   std::vector<char> state(list_bytes(&list) + 64, char(0xff));
   char* aligned = state.data() + (64 - reinterpret_cast<std::size_t>(state.data()) % 64) % 64;
   std::vector<Int64> index(2 * edges);
-  for (long e = 0; e < edges; ++e) index[e] = e / list.room();
   std::vector<double> vectors(3 * edges), gradients(3 * edges), energies(n), forces(3 * n);
   const Particles particles{true, positions.data(), is_periodic ? box : nullptr, chosen.data(), 1.0};
   const Vectors made{true, vectors.data()};
   int searches = 0, problem = 0;
-  for (int step = 0; step < 2; ++step) check(emulated_list(&list, aligned, &particles, index.data() + edges, &made, &searches, &problem, seed));
+  for (int step = 0; step < 2; ++step) check(emulated_list(&list, aligned, &particles, index.data(), &made, &searches, &problem, seed));
   if (n > 1) {
     std::vector<double> all(3 * n * (n - 1));
     const Vectors pairs{true, all.data()};

@@ -163,10 +163,10 @@ struct ListArguments {
   int* wraps;                    // (N, 3)
   int *bin, *bin_start, *bin_atoms;   // (N,), (most_bins + 1,), (N,)
   Int64* found;                  // (N, room), scratch
-  Int64* neighbor;               // (N, room)
-  int* image;                    // (N, room)
+  int *neighbor, *image;         // (N, room)
   int *stale, *problem, *searches;
-  void* vectors;                 // (N, room, 3), in the precision of the model
+  Int64* index;                  // (2, N room), of one evaluation alone
+  void* vectors;                 // (N, room, 3), likewise, in the precision of the model
 };
 
 // Every pair of an open system.

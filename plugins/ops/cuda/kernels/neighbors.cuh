@@ -250,12 +250,13 @@ IDLE_MD_DEVICE void search(const ListArguments& args) {
     const Int64 key = args.found[row + slot];
     int place = 0;
     for (int other = 0; other < count; ++other) place += args.found[row + other] < key;
-    args.neighbor[row + place] = key >> 32;
+    args.neighbor[row + place] = int(key >> 32);
     args.image[row + place] = int(key & 0xffffffff);
   }
 }
 
-// A thread for each place of the list; those that no edge takes are longer than any cutoff.
+// A thread for each place of the list, for an evaluation to keep: later ones may change the list. Places that
+// no edge takes are longer than any cutoff.
 template <class T>
 IDLE_MD_DEVICE void edge_vectors(const ListArguments& args) {
   const int slot = thread_of_grid();
@@ -263,15 +264,18 @@ IDLE_MD_DEVICE void edge_vectors(const ListArguments& args) {
     *args.stale = 0;
     *args.searches += 1;
   }
-  if (slot >= args.atoms * args.room) return;
+  const int edges = args.atoms * args.room;
+  if (slot >= edges) return;
   T* out = static_cast<T*>(args.vectors) + 3L * slot;
   const int i = slot / args.room, code = args.image[slot];
+  const long j = args.neighbor[slot];
+  args.index[slot] = i;
+  args.index[edges + slot] = j;
   const bool is_problem = *args.problem != 0;
   if (is_problem || code == padding) {
     for (int x = 0; x < 3; ++x) out[x] = is_problem ? not_a_number<T>() : T(x == 0 ? 2.0 * args.reach : 0.0);
     return;
   }
-  const long j = long(args.neighbor[slot]);
   for (int x = 0; x < 3; ++x) {
     double shift = 0.0;
     for (int k = 0; k < 3; ++k) {

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from idle_md.cli.shared.options import PROCESSES
+
 
 def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/quickstart"),
@@ -12,10 +14,19 @@ def quickstart(
     labels: Annotated[int, typer.Option(help="Geometries with wB97X energies and forces.")] = 72,
     picoseconds: Annotated[float, typer.Option(help="Length of each trajectory.")] = 20.0,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads of each training; default: half the cores.")
+        int | None,
+        typer.Option(
+            help="CPU threads of each training; default: half the cores.", rich_help_panel=PROCESSES
+        ),
     ] = None,
 ) -> None:
-    """Train IDLe and a single-fidelity model on shipped data, export both, run MD, report."""
+    """Train IDLe and a single-fidelity model on shipped data, export both, run MD, report.
+
+    Examples
+    --------
+    idle-md quickstart
+    idle-md quickstart --minutes 1 --picoseconds 5 --out runs/short
+    """
     from idle_md.quickstart import run
     from idle_md.terminal import make_console
 

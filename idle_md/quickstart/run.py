@@ -100,9 +100,9 @@ def run(
         page.write_text(render(report, learning_curves(configs), parity, dynamics["nve"]))
     with replacing(out / "report.json") as file:
         file.write_text(json.dumps(report, indent=2))
-    console.print(f"\n{report['summary']}", style="bold", highlight=False)
+    console.print(f"\n{report['summary']}", style="bold")
     console.print(f"Everything is in {out / 'report.html'}. The same for a molecule of yours:")
-    console.print(f"  {NEXT}", highlight=False)
+    console.print(f"  {NEXT}")
     return report
 
 

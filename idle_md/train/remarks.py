@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
 from idle_md.data.identity import NEAR, near_copies
 from idle_md.elements import symbols
@@ -16,7 +15,7 @@ def show_labels(task: Task, console: Console) -> None:
     """Print how many labels of each fidelity are used, and what is remarkable about them."""
     console.print(label_table(task.label_counts))
     for remark in remarks(task):
-        console.print(f"note: {escape(remark)}", style="yellow", highlight=False)
+        console.print(f"note: {remark}", style="yellow")
 
 
 def remarks(task: Task) -> Iterator[str]:

@@ -127,7 +127,9 @@ def _start(structure: str) -> "Atoms":
         [molecule] = from_smiles([structure])
     except ValueError as error:
         raise ValueError(f"no structure at {structure}, and it is no SMILES") from error
-    return start_of(molecule, seed=0)
+    start = start_of(molecule, seed=0)
+    start.info["charge"] = molecule.charge
+    return start
 
 
 def _table(found: "Frequencies", title: str) -> "Table":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from idle_md.cli.shared.options import PROCESSES
+from idle_md.cli.shared.verb import next_steps
 
 
 def quickstart(
@@ -30,4 +31,7 @@ def quickstart(
     from idle_md.quickstart import run
     from idle_md.terminal import make_console
 
-    run(out, minutes, labels, picoseconds, threads, make_console())
+    console = make_console()
+    run(out, minutes, labels, picoseconds, threads, console)
+    own = ("potential", "CC(=O)NC", "--level", "wb97x/6-31g*", "--labels", 40, "--out", "runs/mine")
+    next_steps(console, own)

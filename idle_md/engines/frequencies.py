@@ -17,6 +17,7 @@ from ase.thermochemistry import IdealGasThermo
 from idle_md.deploy import DeployedModel, load
 from idle_md.engines.ase import Calculator
 from idle_md.engines.predict import predict
+from idle_md.engines.start_checks import warn_of_charge
 from idle_md.files import replacing
 from idle_md.vibrations import (
     STEP,
@@ -242,7 +243,8 @@ def frequencies(
     model
         A deployed model in double precision, or the path or name of one.
     atoms
-        Molecule; masses are taken from it, constraints are not. It stays as it is.
+        Molecule; masses are taken from it, constraints are not. It stays as it is. A charge is
+        warned of: models are given none.
     relax
         Whether to relax it first.
     fmax
@@ -273,6 +275,7 @@ def frequencies(
     """
     model = load(model, device, torch.float64)
     _check(model, atoms, step)
+    warn_of_charge(float(atoms.info.get("charge", atoms.get_initial_charges().sum())))
     geometry = ase.Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses())
     geometry.calc = Calculator(model)
     if relax:

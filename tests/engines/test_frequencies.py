@@ -169,6 +169,11 @@ def test_what_cannot_be_done_is_an_error(change, settings, message, model) -> No
         frequencies(model, atoms, **settings)
 
 
+def test_a_charge_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match=r"charge of \+1 e"):
+        told("idle-s", "[NH4+]", "--json")
+
+
 def test_single_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="finite differences need double precision"):
         frequencies(idle_md.load("idle-s"), ase.build.molecule("H2O"))

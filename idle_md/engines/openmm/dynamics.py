@@ -23,7 +23,6 @@ from idle_md.engines.openmm.mixed import Surroundings, make_mixed_system, model_
 from idle_md.engines.openmm.recorder import Recorder
 from idle_md.engines.openmm.restart import Saved, make_checkpoint, read_checkpoint
 from idle_md.engines.openmm.spread import SpreadReporter
-from idle_md.engines.openmm.start_checks import check_start
 from idle_md.engines.openmm.system import (
     find_platform,
     initialize,
@@ -37,6 +36,7 @@ from idle_md.engines.openmm.system import (
 from idle_md.engines.openmm.trajectory import Frames, Writer, Written, writing_trajectory
 from idle_md.engines.results import MDResult, Progress
 from idle_md.engines.run_file import write_run_file
+from idle_md.engines.start_checks import check_start
 from idle_md.memory import keep_freed_memory
 
 SMALL = 100
@@ -92,7 +92,7 @@ def run_openmm(
     NVE is leapfrog Verlet, NVT middle-scheme Langevin, NPT the same with a Monte Carlo barostat.
     The start is periodic in all directions or in none; a periodic cell is turned and reduced, see
     :func:`~idle_md.cells.standard_form`. It is checked, see
-    :func:`~idle_md.engines.openmm.start_checks.check_start`, and so is every report, see
+    :func:`~idle_md.engines.start_checks.check_start`, and so is every report, see
     :class:`~idle_md.engines.openmm.guard.GuardReporter`: a run that breaks leaves its last good
     structure in ``NAME.last_good.xyz`` beside the trajectory or the checkpoint, or in the current
     folder. A checkpoint is OpenMM's State as XML, written with the frames and at the end; from it

@@ -10,7 +10,7 @@ import openmm
 from openmm import app, unit
 
 from idle_md.engines.openmm.particles import chosen_particles
-from idle_md.engines.openmm.start_checks import check_box, warn_of_charge
+from idle_md.engines.start_checks import check_box, warn_of_charge
 
 TERMS = (
     "HarmonicBondForce",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from idle_md.deploy import load
-from idle_md.engines.openmm.start_checks import check_start
+from idle_md.engines.start_checks import check_start
 
 WATER = ase.build.molecule("H2O")
 

@@ -97,11 +97,13 @@ def label(
     """
     from idle_md.label.isolated import label_isolated_atoms
     from idle_md.label.labelling import label as run
+    from idle_md.label.levels import find_level
     from idle_md.label.merging import store_of
     from idle_md.progress import LongTask
     from idle_md.terminal import make_console
 
     console = make_console()
+    find_level(level)  # before a store is made of an XYZ file
     store = store_of(store)
     with LongTask(level, console) as shown:
         report = run(

@@ -3,6 +3,7 @@
 import sys
 import warnings
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -69,11 +70,19 @@ def _options(
 def main() -> None:
     """Run the `idle-md` command; bad input ends it with one line on stderr."""
     warnings.showwarning = _print_warning
+    _print_what_cannot_be_encoded()
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
         _print_error(error)
         sys.exit(ExitCode.BAD_INPUT)
+
+
+def _print_what_cannot_be_encoded() -> None:
+    """Have names that a terminal's encoding has no letters for printed with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_warning(

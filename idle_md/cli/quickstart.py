@@ -11,9 +11,11 @@ from idle_md.cli.shared.verb import next_steps
 
 def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/quickstart"),
-    minutes: Annotated[float, typer.Option(help="Training time of each model.")] = 3.0,
-    labels: Annotated[int, typer.Option(help="Geometries with wB97X energies and forces.")] = 72,
-    picoseconds: Annotated[float, typer.Option(help="Length of each trajectory.")] = 20.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Training time of each model.")] = 3.0,
+    labels: Annotated[
+        int, typer.Option(min=2, help="Geometries with wB97X energies and forces.")
+    ] = 72,
+    picoseconds: Annotated[float, typer.Option(min=0.01, help="Length of each trajectory.")] = 20.0,
     threads: Annotated[
         int | None,
         typer.Option(

@@ -38,7 +38,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 PROCESSES = "Processes"
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes; default: one per core.", rich_help_panel=PROCESSES),
+    typer.Option(
+        min=1, max=1024, help="Processes; default: one per core.", rich_help_panel=PROCESSES
+    ),
 ]
 Scheduler = Annotated[
     str | None,

@@ -5,9 +5,13 @@ import inspect
 import json
 import math
 import shlex
+import signal
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,8 +81,9 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     def verb(*, quiet: bool, debug: bool, **given: Any) -> None:
         from idle_md.terminal import quietly
 
+        _check_finite(given)
         try:
-            with quietly(quiet):
+            with quietly(quiet), ended_by_ctrl_c():
                 function(**given)
         except Exception as error:
             if debug and not isinstance(error, typer.Exit):
@@ -93,6 +98,42 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     parameters = [*signature.parameters.values(), *common]
     vars(verb)["__signature__"] = signature.replace(parameters=parameters)
     return verb
+
+
+def _check_finite(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, float) and not math.isfinite(each):
+                hint = f"--{name.replace('_', '-')}"
+                raise typer.BadParameter(f"{each} is no number", param_hint=hint)
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C end what runs within, whatever a library makes of the KeyboardInterrupt.
+
+    OpenMM takes it for an error of a force, Lightning exits with 1.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # no handler can be set, or somebody else's is
+        return
+    is_pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal is_pressed
+        is_pressed = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except BaseException:
+        if is_pressed:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def next_steps(console: "Console", *commands: Sequence[object]) -> None:

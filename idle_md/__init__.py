@@ -2,8 +2,9 @@
 
 ``train`` makes a run folder of labelled geometries, ``export`` keeps one level of theory of it in a
 file ``model.pt``, and what remains takes that file: ``predict`` for many structures, ``Calculator``
-for ASE, ``load`` for the model itself. ``testing`` holds physical invariants for tests of one's own
-potentials and engines. OpenMM and LAMMPS are in :mod:`idle_md.engines`.
+for ASE, ``frequencies`` for vibrations, ``load`` for the model itself. ``testing`` holds physical
+invariants for tests of one's own potentials and engines. OpenMM and LAMMPS are in
+:mod:`idle_md.engines`.
 
 Units are eV, angstrom and what is made of them, everywhere.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from idle_md.deploy import export_checkpoint as export
     from idle_md.deploy import load
     from idle_md.engines.ase import Calculator
+    from idle_md.engines.frequencies import frequencies
     from idle_md.engines.predict import evaluate, predict
     from idle_md.engines.results import Prediction
 
@@ -26,6 +28,7 @@ __all__ = [
     "Prediction",
     "evaluate",
     "export",
+    "frequencies",
     "load",
     "predict",
     "testing",
@@ -37,6 +40,7 @@ PLACES = {
     "Prediction": ("idle_md.engines.results", "Prediction"),
     "evaluate": ("idle_md.engines.predict", "evaluate"),
     "export": ("idle_md.deploy", "export_checkpoint"),
+    "frequencies": ("idle_md.engines.frequencies", "frequencies"),
     "load": ("idle_md.deploy", "load"),
     "predict": ("idle_md.engines.predict", "predict"),
 }

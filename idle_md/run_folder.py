@@ -143,6 +143,12 @@ class RunFolder:
             temporary.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
         return self
 
+    def discard_unless_trained(self) -> None:
+        """Remove the folder where it holds a configuration and nothing that came of it."""
+        if list(self.path.iterdir()) == [self.config_file]:
+            self.config_file.unlink()
+            self.path.rmdir()
+
 
 def checkpoints_of(entry: Path) -> list[Path]:
     """Return a checkpoint, also one that is given by name, or those of a run folder."""

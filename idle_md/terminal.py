@@ -1,6 +1,8 @@
 """What is printed, in full: on a terminal of any width, in a file and in a pipe."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +11,17 @@ from rich.table import Table
 
 KINDS = {"energy": "energies", "forces": "geometries with forces", "stress": "stresses"}
 WIDEST = 10_000  # columns: more than any table has
+_IS_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quietly(is_quiet: bool = True) -> Iterator[None]:
+    """Have consoles that are made within print nothing."""
+    before = _IS_QUIET.set(is_quiet)
+    try:
+        yield
+    finally:
+        _IS_QUIET.reset(before)
 
 
 def make_console(**settings: Any) -> Console:
@@ -17,14 +30,15 @@ def make_console(**settings: Any) -> Console:
     On a terminal lines and the cells of tables are broken between words to fit, and within words in
     columns whose overflow is ``fold``; where that is not enough a table is wider than the terminal.
     Anywhere else they are as long and as wide as they need to be. Title and caption of a table are
-    lines of their own, above and below.
+    lines of their own, above and below. Text is printed as it is: brackets are no markup.
 
     Parameters
     ----------
     settings
         Those of rich's ``Console``.
     """
-    console = _Console(**settings)
+    usual = {"markup": False, "highlight": False, "quiet": _IS_QUIET.get()}
+    console = _Console(**usual | settings)
     console.soft_wrap = not console.is_terminal
     return console
 

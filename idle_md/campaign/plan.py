@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ase import Atoms
-
 from idle_md.campaign.settings import CampaignSettings
 from idle_md.label.calculation import calculate, cpu_seconds
 from idle_md.label.levels import find_level
 from idle_md.label.programs.base import LabelError
 from idle_md.label.sampling import Molecule
-from idle_md.label.sampling.conformers import embed, with_hydrogens
+from idle_md.label.sampling.conformers import start_of
 from idle_md.nn import levels, load_checkpoint
 from idle_md.train.stages.source import check_elements, model_of
 
@@ -89,7 +87,7 @@ def measured(settings: CampaignSettings, molecules: Sequence[Molecule]) -> Plan:
     FileNotFoundError
         If there is no such base.
     """
-    starts = {each.name: (_start(each, settings.seed), each.charge) for each in molecules}
+    starts = {each.name: (start_of(each, settings.seed), each.charge) for each in molecules}
     numbers = sorted({int(z) for atoms, _ in starts.values() for z in atoms.numbers})
     why_new_base = "as asked for" if settings.new_base else None
     if settings.base is not None:
@@ -112,11 +110,6 @@ def measured(settings: CampaignSettings, molecules: Sequence[Molecule]) -> Plan:
             raise ValueError(f"{name} cannot be calculated at {level}: {error}") from error
         seconds[level] = cpu_seconds() - begun
     return Plan(settings, molecules, seconds, found.forces is not None, why_new_base)
-
-
-def _start(molecule: Molecule, seed: int) -> Atoms:
-    [start, *_] = molecule.starts or embed(with_hydrogens(molecule.smiles), 1, seed)
-    return start
 
 
 def check_base(base: Path, settings: CampaignSettings, numbers: Sequence[int]) -> None:

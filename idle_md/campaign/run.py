@@ -1,14 +1,11 @@
 """The steps of a campaign; what is done is not done again, wherever it was stopped."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from idle_md.campaign.settings import CampaignFolder, CampaignSettings
 from idle_md.data import Store
@@ -20,6 +17,7 @@ from idle_md.files import replacing
 from idle_md.label.labelling import label
 from idle_md.label.sampling import sample
 from idle_md.label.selection import Chooser, Indices, choose
+from idle_md.progress import LongTask
 from idle_md.report import write_report
 from idle_md.train import LeastVariance, TrainConfig, adapt_config, parse_config
 from idle_md.train.prediction import has_compiler
@@ -30,7 +28,6 @@ BASE_SHARE = 0.4  # of the minutes, where they are given
 VALIDATION = 0.05
 LEARNING_RATES = {"base": 8e-3, "refined": 1e-3}
 TIMESTEP_FS = 0.5
-Update = Callable[[int, int], None]
 Results = list[dict[str, Any]]
 
 
@@ -107,12 +104,12 @@ class Campaign:
         config = self.settings.sample.model_copy(
             update={"test": n_test, "level": self.settings.low, "seed": self.settings.seed}
         )
-        with self._bar("molecules") as update:
+        with LongTask("molecules", self.console) as shown:
             _, failures = sample(
-                molecules, config, self.folder.store, progress=update, **self._where
+                molecules, config, self.folder.store, progress=shown.update, **self._where
             )
         for name, problem in failures.items():
-            self.console.print(f"not sampled: {name}: {problem}", style="yellow", highlight=False)
+            self.console.print(f"not sampled: {name}: {problem}", style="yellow")
 
     def _label_cheaply(self) -> None:
         store = Store.read(self.folder.store)
@@ -228,9 +225,9 @@ class Campaign:
             engine, structure, quantity = check.failures[0]
             raise ValueError(f"{engine} differs in {quantity} of {structure}: see `idle-md check`")
         ran = [each.engine for each in check.comparisons if each.why_not is None]
-        self.console.print(f"same numbers in {', '.join(ran)}", highlight=False)
+        self.console.print(f"same numbers in {', '.join(ran)}")
         _, sentence = write_report(run.path, self.folder.report)
-        self.console.print(sentence, style="bold", highlight=False)
+        self.console.print(sentence, style="bold")
         store, metrics = Store.read(self.folder.store), run.read_metrics()
         spent = {
             name: float(np.nansum(store.info[f"{name}_cpu_seconds"]))
@@ -260,10 +257,10 @@ class Campaign:
         except ModuleNotFoundError as error:
             return {"not_run": str(error)}
         except ValueError as error:
-            self.console.print(f"{error}\nMore labels help: --more", style="red", highlight=False)
+            self.console.print(f"{error}\nMore labels help: --more", style="red")
             return {"stopped": str(error)}
         picoseconds, speed = self.settings.picoseconds, result.ns_per_day
-        self.console.print(f"{picoseconds:g} ps at 300 K, {speed:.3g} ns/day", highlight=False)
+        self.console.print(f"{picoseconds:g} ps at 300 K, {speed:.3g} ns/day")
         return {"picoseconds": picoseconds, "ns_per_day": speed}
 
     def _budget(self, what: str, share: float) -> dict[str, Any]:
@@ -275,20 +272,13 @@ class Campaign:
         chosen: dict[str, Any] = (
             {} if choice is None else {"select": choice, "subset": len(choice.indices)}
         )
-        with self._bar(level) as update:
+        with LongTask(level, self.console) as shown:
             report = label(
                 self.folder.store,
                 level,
-                progress=lambda done, failed, total: update(done + failed, total),
+                progress=lambda done, failed, total: shown.update(done, total, failed),
                 **chosen,
                 **self._where,
             )
         for reason, count in report.reasons.most_common():
-            self.console.print(f"{count} failed: {reason}", style="yellow", highlight=False)
-
-    @contextmanager
-    def _bar(self, title: str) -> Iterator[Update]:
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console) as bar:
-            task = bar.add_task(title, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            self.console.print(f"{count} failed: {reason}", style="yellow")

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from idle_md.cli.options import Fidelity, Model
+from idle_md.cli.shared.options import MODEL_PANEL, Device, Fidelity, Json, Model
+from idle_md.cli.shared.verb import add_verb, next_steps, print_json
 from idle_md.models import at_fidelity
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from idle_md.engines.benchmark import Report
 
-DEVICE = "Where the model runs: cpu, cuda, or cuda:1 of several GPUs."
+WAYS = "Ways to run a model: all that there are unless named"
+SAMPLES = "Samples"
 app = typer.Typer(help="Measure how fast a model runs.", no_args_is_help=True)
 
 
@@ -23,32 +26,45 @@ def _options() -> None:
     pass
 
 
-@app.command()
 def openmm(
     model: Model,
     structures: Annotated[
         list[Path] | None,
         typer.Argument(help="Starts; by default 1 and 11 molecules of ethanol."),
     ] = None,
-    platform: Annotated[list[str] | None, typer.Option(help="Repeatable; default: all.")] = None,
+    platform: Annotated[
+        list[str] | None, typer.Option(help="Repeatable; default: all.", rich_help_panel=WAYS)
+    ] = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="torchforce, pythontorchforce or pythonforce; repeatable."),
+        typer.Option(
+            help="torchforce, pythontorchforce or pythonforce; repeatable.", rich_help_panel=WAYS
+        ),
     ] = None,
     kernels: Annotated[
-        list[str] | None, typer.Option(help="native or portable; repeatable.")
+        list[str] | None, typer.Option(help="native or portable; repeatable.", rich_help_panel=WAYS)
     ] = None,
     neighbors: Annotated[
-        list[str] | None, typer.Option(help="native, vesin, torch or nnpops; repeatable.")
+        list[str] | None,
+        typer.Option(help="native, vesin, torch or nnpops; repeatable.", rich_help_panel=WAYS),
     ] = None,
     timestep: Annotated[float, typer.Option(help="Timestep in fs.")] = 0.5,
     seconds: Annotated[float, typer.Option(help="For each structure.")] = 60.0,
-    threads: Annotated[int, typer.Option(min=1, help="Of torch and OpenMM.")] = 1,
-    device: Annotated[str, typer.Option(help=DEVICE)] = "cpu",
+    threads: Annotated[
+        int, typer.Option(min=1, help="Of torch and OpenMM.", rich_help_panel=MODEL_PANEL)
+    ] = 1,
+    as_json: Json = False,
+    device: Device = "cpu",
     fidelity: Fidelity = None,
-    output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
-    """Time dynamics in OpenMM by platform, backend, kernels and neighbour list."""
+    """Time dynamics in OpenMM by platform, backend, kernels and neighbour list.
+
+    Examples
+    --------
+    idle-md bench openmm model.pt
+    idle-md bench openmm model.pt box.pdb --platform Reference --seconds 20
+    idle-md bench openmm idle-s --json
+    """
     from idle_md.engines.openmm.benchmark import bench_openmm, ethanol
     from idle_md.structures import read_structure
     from idle_md.terminal import make_console
@@ -57,7 +73,7 @@ def openmm(
     chosen = {key: value for key, value in lists.items() if value}
     model = at_fidelity(model, fidelity)
     starts = [read_structure(path) for path in structures or ()] or [ethanol(1), ethanol(11)]
-    reports = []
+    console, reports = make_console(), []
     for start in starts:
         report = bench_openmm(
             model,
@@ -69,12 +85,12 @@ def openmm(
             **chosen,  # type: ignore[arg-type]
         )
         title = f"{model} on {device}, {threads} thread(s), {timestep:g} fs"
-        make_console().print(_table(report, title))
+        if not as_json:
+            console.print(_table(report, title))
         reports.append(report)
-    _write(reports, output)
+    _end(reports, as_json, console, ("md", model, "START"))
 
 
-@app.command()
 def lammps(
     model: Model,
     structures: Annotated[
@@ -85,23 +101,38 @@ def lammps(
         list[int] | None, typer.Option(min=1, help="Of a box of water; repeatable.")
     ] = None,
     ranks: Annotated[
-        list[int] | None, typer.Option(min=1, help="MPI; repeatable; default: 1 and all cores.")
+        list[int] | None,
+        typer.Option(
+            min=1, help="MPI; repeatable; default: 1 and all cores.", rich_help_panel=WAYS
+        ),
     ] = None,
     mode: Annotated[
         list[str] | None,
-        typer.Option(help="fold, ghost or local; repeatable; default: the plugin's choice."),
+        typer.Option(
+            help="fold, ghost or local; repeatable; default: the plugin's choice.",
+            rich_help_panel=WAYS,
+        ),
     ] = None,
     kernels: Annotated[
-        list[str] | None, typer.Option(help="native or portable; repeatable.")
+        list[str] | None, typer.Option(help="native or portable; repeatable.", rich_help_panel=WAYS)
     ] = None,
     timestep: Annotated[float, typer.Option(help="Timestep in fs.")] = 0.5,
     steps: Annotated[int, typer.Option(min=1, help="Of a sample; best a multiple of 20.")] = 40,
-    rounds: Annotated[int, typer.Option(min=1, help="Samples, of which the median counts.")] = 3,
-    device: Annotated[str, typer.Option(help=DEVICE)] = "cpu",
+    rounds: Annotated[
+        int,
+        typer.Option(min=1, help="Samples, of which the median counts.", rich_help_panel=SAMPLES),
+    ] = 3,
+    as_json: Json = False,
+    device: Device = "cpu",
     fidelity: Fidelity = None,
-    output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
-    """Time dynamics in LAMMPS by atoms, ranks and mode."""
+    """Time dynamics in LAMMPS by atoms, ranks and mode.
+
+    Examples
+    --------
+    idle-md bench lammps model.pt
+    idle-md bench lammps model.pt --atoms 3000 --ranks 1 --ranks 4
+    """
     import os
 
     from idle_md.engines.lammps.benchmark import bench_lammps, water_boxes
@@ -114,7 +145,7 @@ def lammps(
     starts = [read_structure(path) for path in structures or ()]
     if atoms or not starts:
         starts += water_boxes(model, atoms or (1000, 8000))
-    reports = []
+    console, reports = make_console(), []
     for start in starts:
         report = bench_lammps(
             model,
@@ -126,20 +157,25 @@ def lammps(
             device=device,
             **chosen,
         )
-        make_console().print(_lammps_table(report, f"{model} on {device}, {timestep:g} fs"))
+        if not as_json:
+            console.print(_lammps_table(report, f"{model} on {device}, {timestep:g} fs"))
         reports.append(report)
-    _write(reports, output)
+    _end(reports, as_json, console, ("md", model, "START", "--engine", "lammps"))
 
 
-def _write(reports: "Sequence[Report]", output: Path | None) -> None:
-    import json
+add_verb(app, openmm)
+add_verb(app, lammps)
+
+
+def _end(
+    reports: "Sequence[Report]", as_json: bool, console: "Console", after: Sequence[object]
+) -> None:
     from dataclasses import asdict
 
-    from idle_md.files import replacing
-
-    if output is not None:
-        with replacing(output) as file:
-            file.write_text(json.dumps([asdict(report) for report in reports], indent=2))
+    if as_json:
+        print_json([asdict(report) for report in reports])
+    else:
+        next_steps(console, after)
 
 
 def _lammps_table(report: "Report", title: str) -> "Table":

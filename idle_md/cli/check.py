@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from idle_md.cli.options import Fidelity, Model
+from idle_md.cli.shared.options import Device, Fidelity, Json, Model
+from idle_md.cli.shared.verb import ExitCode, next_steps, print_json
 from idle_md.models import at_fidelity
 
 if TYPE_CHECKING:
@@ -23,37 +24,51 @@ def check(
     ranks: Annotated[
         list[int] | None, typer.Option(min=1, help="Of LAMMPS; repeatable; default: 1.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="Where engines run the model: cpu, cuda, or cuda:1 of several GPUs.")
-    ] = "cpu",
+    as_json: Json = False,
+    device: Device = "cpu",
     fidelity: Fidelity = None,
-    output: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
-    """Compare a model's numbers in every engine that is installed; exit code 1 if they differ."""
-    from rich.markup import escape
+    """Compare a model's numbers in every engine that is installed; exit code 3 if they differ.
 
-    from idle_md.engines.parity.check import REFERENCE, check_engines
+    Examples
+    --------
+    idle-md check model.pt
+    idle-md check model.pt mine.xyz --ranks 1 --ranks 4
+    idle-md check idle-s --json
+    """
+    from dataclasses import asdict
+
+    from idle_md.engines.parity.check import check_engines
     from idle_md.structures import read_structure
-    from idle_md.terminal import make_console
 
     model = at_fidelity(model, fidelity)
     systems = {str(path): read_structure(path) for path in structures or ()}
     found = check_engines(model, systems or None, sorted(set(ranks or [1])), device=device)
+    if as_json:
+        print_json({**asdict(found), "failures": found.failures})
+    else:
+        _print(found, model)
+    if found.failures:
+        raise typer.Exit(ExitCode.NOT_ALL_WELL)
+
+
+def _print(found: "Check", model: Path) -> None:
+    from idle_md.engines.parity.check import REFERENCE
+    from idle_md.terminal import make_console
+
     console = make_console()
     title = (
         f"{model} on {len(found.structures)} structures: largest differences from {REFERENCE.name}"
     )
-    console.print(_table(found, escape(title)))
+    console.print(_table(found, title))
     for line in [*_reasons(found), *_failures(found)]:
-        console.print(escape(line), soft_wrap=True)
-    if output is not None:
-        _write(found, output)
-    if found.failures:
-        raise typer.Exit(1)
+        console.print(line, soft_wrap=True)
+    next_steps(console, ("doctor",) if found.failures else ("md", model, "START"))
 
 
 def _table(found: "Check", title: str) -> "Table":
     from rich.table import Table
+    from rich.text import Text
 
     from idle_md.engines.parity.check import QUANTITIES
     from idle_md.tolerances import LOOSER_FOR_ATOMS, ROUNDINGS
@@ -72,7 +87,7 @@ def _table(found: "Check", title: str) -> "Table":
     for comparison in found.comparisons:
         largest = comparison.largest
         shown = [
-            f"[{'red' if (comparison.engine, name) in failed else 'green'}]{largest[name]:.1e}[/]"
+            Text(f"{largest[name]:.1e}", "red" if (comparison.engine, name) in failed else "green")
             if name in largest
             else ""
             for name in QUANTITIES
@@ -106,14 +121,3 @@ def _failures(found: "Check") -> list[str]:
         f"{engine} differs in {quantity} of {structure}"
         for engine, structure, quantity in found.failures
     ]
-
-
-def _write(found: "Check", output: Path) -> None:
-    import json
-    from dataclasses import asdict
-
-    from idle_md.files import replacing
-
-    content = {**asdict(found), "failures": found.failures}
-    with replacing(output) as file:
-        file.write_text(json.dumps(content, indent=2))

@@ -5,36 +5,46 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from idle_md.cli.shared.options import Json
+from idle_md.cli.shared.verb import add_verb, next_steps
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from idle_md.data import Store, Summary
 
 app = typer.Typer(help="Look into data sets and convert them.", no_args_is_help=True)
+CONTENT = "What is in the file"
+UNITS = "Units"
 
 
-@app.command()
 def info(
     source: Annotated[str, typer.Argument(help="A shipped set (chno-mini), .h5 or .extxyz[.gz].")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Print label counts, elements, sizes, ranges and levels of theory of a data set."""
+    """Print label counts, elements, sizes, ranges and levels of theory of a data set.
+
+    Examples
+    --------
+    idle-md data info chno-mini
+    idle-md data info mine.h5 --json
+    """
     from rich.text import Text
 
     from idle_md.data import load, summarise
     from idle_md.terminal import make_console
 
     summary = summarise(load(source))
-    if json:
+    if as_json:
         typer.echo(summary.model_dump_json(indent=2))
         return
     console = make_console()
     console.print(Text.assemble((summary.name or source, "bold"), " ", summary.description))
     for table in (_overview(summary), _counts(summary), _levels(summary), _ranges(summary)):
         console.print(table)
+    next_steps(console, ("train", "CONFIG.yaml", f"data.store={source}"))
 
 
-@app.command()
 def convert(
     source: Annotated[str, typer.Argument(help="A shipped set, .h5 or .extxyz[.gz].")],
     target: Annotated[Path, typer.Argument(help="File to write: .h5 or .extxyz[.gz].")],
@@ -47,43 +57,58 @@ def convert(
         typer.Option(help="Level to convert, repeatable; all by default."),
     ] = None,
 ) -> None:
-    """Convert a data set between extended XYZ and the HDF5 store."""
+    """Convert a data set between extended XYZ and the HDF5 store.
+
+    Examples
+    --------
+    idle-md data convert mine.extxyz mine.h5
+    idle-md data convert mine.extxyz mine.h5 --manifest mine.yaml --fidelity dft
+    """
     from idle_md.data import convert as convert_data
+    from idle_md.terminal import make_console
 
     store = convert_data(source, target, manifest, fidelity)
-    typer.echo(f"{target}: {store.n_geometries} geometries; {_label_counts(store)}")
+    console = make_console()
+    console.print(f"{target}: {store.n_geometries} geometries; {_label_counts(store)}")
+    next_steps(console, ("data", "info", target))
 
 
-@app.command()
 def join(
     sources: Annotated[list[str], typer.Argument(help="Shipped sets, .h5 or .extxyz[.gz].")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .h5 or .extxyz[.gz].")],
 ) -> None:
-    """Put data sets one after the other into one; copies of a geometry become one."""
+    """Put data sets one after the other into one; copies of a geometry become one.
+
+    Examples
+    --------
+    idle-md data join a.h5 b.h5 -o both.h5
+    """
     from idle_md.data import join as join_stores
     from idle_md.data import load, merge_copies, save
     from idle_md.data.identity import NEAR, near_between
+    from idle_md.terminal import make_console
 
     stores = [load(source) for source in sources]
     joined = join_stores(stores)
     merged = merge_copies(joined)
     save(merged, out)
     n_copies = joined.n_geometries - merged.n_geometries
-    typer.echo(
+    console = make_console()
+    console.print(
         f"{out}: {merged.n_geometries} geometries of {len(sources)} data sets"
         + (f"; {n_copies} copies were merged" if n_copies else "")
     )
     near = near_between(joined, [store.n_geometries for store in stores])
     if len(near):
         one, other = near[0].tolist()
-        typer.echo(
+        console.print(
             f"note: {len(near)} geometries are within {NEAR:g} angstrom of one of another set and "
             f"were kept, such as {one} of {joined.group[one]} beside {other} (counted before "
             "merging): where they are the same, give both files more decimals"
         )
+    next_steps(console, ("data", "info", out))
 
 
-@app.command("import")
 def import_(
     source: Annotated[Path, typer.Argument(help="File of a published set, or openQDC folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .h5 or .extxyz[.gz].")],
@@ -94,10 +119,12 @@ def import_(
         str | None, typer.Option(help="Name of the level, where the file has one and no name.")
     ] = None,
     energy: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=FIDELITY", help="Energies; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KEY=FIDELITY", help="Energies; repeatable.", rich_help_panel=CONTENT),
     ] = None,
     forces: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=FIDELITY", help="Forces; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KEY=FIDELITY", help="Forces; repeatable.", rich_help_panel=CONTENT),
     ] = None,
     stress: Annotated[
         list[str] | None,
@@ -108,36 +135,64 @@ def import_(
         typer.Option(metavar="KEY=FIDELITY", help="Virials, -stress times volume; repeatable."),
     ] = None,
     geometries: Annotated[
-        Path | None, typer.Option(help="Store or XYZ file that a CSV table is added to.")
+        Path | None,
+        typer.Option(
+            help="Store or XYZ file that a CSV table is added to.", rich_help_panel=CONTENT
+        ),
     ] = None,
     level_key: Annotated[
         str | None,
-        typer.Option(help="Key of extended XYZ that names the level of each frame, such as head."),
+        typer.Option(
+            help="Key of extended XYZ that names the level of each frame, such as head.",
+            rich_help_panel=CONTENT,
+        ),
     ] = None,
     energy_unit: Annotated[
-        str | None, typer.Option(help="eV, hartree, kcal/mol, kJ/mol or meV.")
+        str | None,
+        typer.Option(help="eV, hartree, kcal/mol, kJ/mol or meV.", rich_help_panel=UNITS),
     ] = None,
-    length_unit: Annotated[str | None, typer.Option(help="angstrom, bohr or nm.")] = None,
+    length_unit: Annotated[
+        str | None, typer.Option(help="angstrom, bohr or nm.", rich_help_panel=UNITS)
+    ] = None,
     force_unit: Annotated[
-        str | None, typer.Option(help="Such as hartree/bohr; default: energy over length.")
+        str | None,
+        typer.Option(
+            help="Such as hartree/bohr; default: energy over length.", rich_help_panel=UNITS
+        ),
     ] = None,
     stress_unit: Annotated[
         str | None,
         typer.Option(help="GPa, kbar, bar, MPa or such as eV/angstrom^3; default: the others'."),
     ] = None,
     gradients: Annotated[
-        bool, typer.Option("--gradients", help="The forces are gradients, of the other sign.")
+        bool,
+        typer.Option(
+            "--gradients",
+            help="The forces are gradients, of the other sign.",
+            rich_help_panel=UNITS,
+        ),
     ] = False,
     flip_stress: Annotated[
         bool,
         typer.Option("--flip-stress", help="Stresses have the sign of pressures, as in VASP."),
     ] = False,
     trust_units: Annotated[
-        bool, typer.Option("--trust-units", help="Take units as they are, without checks.")
+        bool,
+        typer.Option(
+            "--trust-units", help="Take units as they are, without checks.", rich_help_panel=UNITS
+        ),
     ] = False,
 ) -> None:
-    """Import a published data set; its units are converted, and checked against its numbers."""
+    """Import a published data set; its units are converted, and checked against its numbers.
+
+    Examples
+    --------
+    idle-md data import ani1x.h5 -o ani1x-store.h5
+    idle-md data import mine.npz --energy E=pbe --energy-unit kcal/mol -o mine.h5
+    idle-md data import table.csv --geometries mine.h5 --energy b3lyp=b3lyp -o both.h5
+    """
     from idle_md.data import import_data, save
+    from idle_md.terminal import make_console
 
     store = import_data(
         source,
@@ -158,8 +213,16 @@ def import_(
         trust_units=trust_units,
     )
     save(store, out)
-    typer.echo(f"{out}: {store.n_geometries} geometries; {_label_counts(store)}")
-    typer.echo(store.manifest.description)
+    console = make_console()
+    console.print(f"{out}: {store.n_geometries} geometries; {_label_counts(store)}")
+    console.print(store.manifest.description)
+    next_steps(console, ("data", "info", out))
+
+
+add_verb(app, info)
+add_verb(app, convert)
+add_verb(app, join)
+add_verb(app, import_, "import")
 
 
 def _mapping(pairs: list[str] | None, option: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from idle_md.cli.shared.verb import next_steps
 from idle_md.run_folder import RunFolder
 
 
@@ -26,11 +27,23 @@ def export(
         "model.pt"
     ),
 ) -> None:
-    """Write one fidelity of a checkpoint, or of several, to a model file for every engine."""
+    """Write one fidelity of a checkpoint, or of several, to a model file for every engine.
+
+    Examples
+    --------
+    idle-md export runs/mine/best.ckpt -o model.pt
+    idle-md export runs/mine --fidelity gfn2 -o low.pt
+    idle-md export runs/a runs/b runs/c -o committee.pt
+    """
     from idle_md.deploy import export_checkpoint
+    from idle_md.terminal import make_console
 
     metadata = export_checkpoint(checkpoint, fidelity, output, closed_form)
     level = metadata.level_of_theory
     title = f" ({level.title})" if level else ""
     size = f", committee of {metadata.members}" if metadata.members > 1 else ""
-    typer.echo(f"{output}: {metadata.fidelity}{title}, cutoff {metadata.cutoff_angstrom:g} Å{size}")
+    console = make_console()
+    console.print(
+        f"{output}: {metadata.fidelity}{title}, cutoff {metadata.cutoff_angstrom:g} Å{size}"
+    )
+    next_steps(console, ("check", output), ("md", output, "START"))

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from idle_md.cli.options import Fidelity
+from idle_md.cli.shared.options import Fidelity, Json, shipped_names
+from idle_md.cli.shared.verb import next_steps
 from idle_md.models import at_fidelity, model_path
 
 if TYPE_CHECKING:
@@ -21,18 +22,24 @@ def info(
     model: Annotated[
         Path,
         typer.Argument(
-            help="Exported model, name of a shipped one, checkpoint (.ckpt) or run folder."
+            help="Exported model, name of a shipped one, checkpoint (.ckpt) or run folder.",
+            autocompletion=shipped_names,
         ),
     ],
     fidelity: Fidelity = None,
     path: Annotated[
         bool, typer.Option("--path", help="Print where the file of a shipped model is.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Print what a model is, what it was trained on and how good it is."""
-    from rich.markup import escape
+    """Print what a model is, what it was trained on and how good it is.
 
+    Examples
+    --------
+    idle-md info idle-s
+    idle-md info runs/mine
+    idle-md info model.pt --json
+    """
     from idle_md.terminal import label_table, make_console
 
     model = at_fidelity(model, fidelity)
@@ -44,27 +51,29 @@ def info(
     if as_json:
         typer.echo(about.model_dump_json(indent=2))
         return
-    console = make_console(highlight=False)
-    console.print(escape(str(model)), style="bold")
+    console = make_console()
+    console.print(str(model), style="bold")
     console.print(_card(about))
     if about.label_counts:
         console.print(label_table("Trained on", about.label_counts))
     if about.test_errors:
         console.print(_errors(about))
     for warning in _warnings(about):
-        console.print(f"note: {escape(warning)}", style="yellow")
+        console.print(f"note: {warning}", style="yellow")
+    next_steps(console, ("check", model) if _is_exported(file) else ("export", model))
 
 
 def _metadata(path: Path) -> "Metadata":
     from idle_md.deploy import describe_checkpoint, read_metadata
 
-    if path.is_dir() or path.suffix == ".ckpt":
-        return describe_checkpoint(path)
-    return read_metadata(path)
+    return read_metadata(path) if _is_exported(path) else describe_checkpoint(path)
+
+
+def _is_exported(path: Path) -> bool:
+    return not (path.is_dir() or path.suffix == ".ckpt")
 
 
 def _card(about: "Metadata") -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
     from idle_md.elements import symbols
@@ -93,7 +102,7 @@ def _card(about: "Metadata") -> "Table":
     }
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     return table
 
 
@@ -121,7 +130,7 @@ def _shown(size: object) -> str:
 def _errors(about: "Metadata") -> "Table":
     from rich.table import Table
 
-    from idle_md.cli.error_columns import add_errors
+    from idle_md.cli.shared.error_columns import add_errors
 
     table = Table(title="Mean absolute errors on held-out geometries")
     table.add_column("role")

@@ -3,6 +3,7 @@
 import sys
 import warnings
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -15,32 +16,37 @@ from idle_md.cli.check import check
 from idle_md.cli.doctor import doctor
 from idle_md.cli.evaluate import evaluate
 from idle_md.cli.export import export
+from idle_md.cli.freq import freq
 from idle_md.cli.info import info
 from idle_md.cli.label import label
-from idle_md.cli.md import md
+from idle_md.cli.md import MDVerb, md
 from idle_md.cli.potential import potential
 from idle_md.cli.quickstart import quickstart
 from idle_md.cli.report import report
 from idle_md.cli.sample import sample
+from idle_md.cli.shared.verb import ExitCode, add_verb
 from idle_md.cli.train import train
 
 app = typer.Typer(
     name="idle-md",
     help="Train on several levels of theory, keep one, run molecular dynamics with it.",
+    epilog="Exit codes: 0 fine, 1 bad input, 2 bad usage, 3 done but not all is well.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-HAND_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
-"""For a verb that reads its options itself."""
-app.add_typer(data.app, name="data")
-app.add_typer(bench.app, name="bench")
-for verb in (potential, sample, label, train, adapt, evaluate, report, export, info, check):
-    app.command()(verb)
-app.command(add_help_option=False, context_settings=HAND_ON)(md)
-for later_verb in (quickstart, build_plugins, doctor):
-    app.command()(later_verb)
+PANELS = {
+    "From molecules to a potential": (potential, sample, label),
+    "Training": (train, adapt, evaluate, report, export),
+    "With a model": (info, check, freq),
+    "About this installation": (quickstart, build_plugins, doctor),
+}
+for panel, verbs in PANELS.items():
+    for verb in verbs:
+        add_verb(app, verb, rich_help_panel=panel)
+add_verb(app, md, cls=MDVerb, rich_help_panel="With a model")
+app.add_typer(data.app, name="data", rich_help_panel="From molecules to a potential")
+app.add_typer(bench.app, name="bench", rich_help_panel="With a model")
 
 
 def _print_version(wanted: bool) -> None:
@@ -62,13 +68,21 @@ def _options(
 
 
 def main() -> None:
-    """Run the `idle-md` command; bad input ends it with one line on stderr and exit code 1."""
+    """Run the `idle-md` command; bad input ends it with one line on stderr."""
     warnings.showwarning = _print_warning
+    _print_what_cannot_be_encoded()
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
         _print_error(error)
-        sys.exit(1)
+        sys.exit(ExitCode.BAD_INPUT)
+
+
+def _print_what_cannot_be_encoded() -> None:
+    """Have names that a terminal's encoding has no letters for printed with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_warning(

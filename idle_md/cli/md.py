@@ -2,16 +2,17 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from typer.core import TyperCommand
 
-from idle_md.cli.options import Fidelity
+from idle_md.cli.shared.options import Fidelity, shipped_names
+from idle_md.cli.shared.verb import add_verb, next_steps
 from idle_md.models import at_fidelity
 
 if TYPE_CHECKING:
@@ -24,11 +25,36 @@ UNIT = re.compile(r"_(K|bar|fs|per_ps)$")
 """What an option's name does without."""
 
 
-def md(context: typer.Context) -> None:
-    """Run molecular dynamics with an exported model."""
-    command: Any = typer.main.get_command(_application())  # made when it is needed: pydantic
-    with command.make_context("md", list(context.args), parent=context.parent) as own:
-        command.invoke(own)
+def md() -> None:
+    """Run molecular dynamics with an exported model.
+
+    A run file (YAML) holds any of the settings below, with the units in their names
+    (temperature_K), and model and structure. A run with a trajectory writes one beside it.
+
+    Examples
+    --------
+    idle-md md idle-s molecule.xyz --steps 20000 --trajectory md.dcd
+    idle-md md model.pt box.pdb --ensemble npt --temperature 300 --checkpoint md.chk
+    idle-md md model.pt box.data --engine lammps --ranks 4
+    idle-md md md.run.yaml --trajectory again.dcd
+    """
+
+
+class MDVerb(TyperCommand):
+    """The verb with an option for every setting; they are made when needed, as pydantic is slow."""
+
+    @cached_property
+    def _full(self) -> Any:
+        return typer.main.get_command(_application())
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return what the settings become."""
+        found: list[Any] = self._full.get_params(ctx)
+        return found
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run with what was given."""
+        return self._full.invoke(ctx)
 
 
 def _application() -> typer.Typer:
@@ -39,18 +65,13 @@ def _application() -> typer.Typer:
     settings = MDSettings.model_fields
     options = [_option(option, name, settings[name]) for option, name in fields.items()]
 
-    def md(
+    def run(
         context: typer.Context,
         model: Path,
         structure: Path | None,
         fidelity: str | None,
         **given: Any,
     ) -> None:
-        """Run molecular dynamics with an exported model.
-
-        A run file (YAML) holds any of the settings below, with the units in their names
-        (temperature_K), and model and structure. A run with a trajectory writes one beside it.
-        """
         chosen = {}
         for option, value in given.items():
             source = context.get_parameter_source(option)
@@ -59,7 +80,11 @@ def _application() -> typer.Typer:
         _run(at_fidelity(model, fidelity), structure, chosen)
 
     described = Annotated[
-        Path, typer.Argument(help="Exported model, name of a shipped one, or a run file (.yaml).")
+        Path,
+        typer.Argument(
+            help="Exported model, name of a shipped one, or a run file (.yaml).",
+            autocompletion=shipped_names,
+        ),
     ]
     start = Annotated[
         Path | None,
@@ -72,9 +97,9 @@ def _application() -> typer.Typer:
         _parameter("fidelity", Fidelity, None),
         *options,
     ]
-    vars(md)["__signature__"] = inspect.Signature(parameters)
+    vars(run)["__signature__"] = inspect.Signature(parameters)
     app = typer.Typer(add_completion=False)
-    app.command("md")(md)
+    add_verb(app, run, "md")
     return app
 
 
@@ -112,14 +137,21 @@ def _kind(name: str, annotation: Any) -> Any:
 
 def _run(model: Path, structure: Path | None, given: dict[str, Any]) -> None:
     from idle_md.engines.dynamics import run_md
+    from idle_md.progress import LongTask
+    from idle_md.terminal import make_console
 
     run = _read(model, structure, given)
     if run.model is None or run.structure is None:
         missing = "model" if run.model is None else "structure"
         raise ValueError(f"{model} names no {missing}: add the line `{missing}: FILE`")
-    with _progress(run.engine, run.steps) as progress:
-        result = run_md(run.model, run.structure, run, progress=progress)
-    _print(result)
+    with LongTask(run.engine, make_console()) as shown:
+        result = run_md(
+            run.model,
+            run.structure,
+            run,
+            progress=lambda done, speed: shown.update(done, run.steps, note=f"{speed:.2f} ns/day"),
+        )
+    _print(result, run)
 
 
 def _read(model: Path, structure: Path | None, given: dict[str, Any]) -> "RunFile":
@@ -139,22 +171,10 @@ def _read(model: Path, structure: Path | None, given: dict[str, Any]) -> "RunFil
         raise ValueError(explain(error, RunFile)) from error
 
 
-@contextmanager
-def _progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
-    """A function that shows the steps done and the speed in ns/day."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"), BarColumn())
-    speed = TextColumn("{task.fields[speed]:.2f} ns/day")
-    with Progress(*columns, speed, TimeRemainingColumn()) as progress:
-        bar = progress.add_task(name, total=steps, speed=0.0)
-        yield lambda done, rate: progress.update(bar, completed=done, speed=rate)
-
-
-def _print(result: "MDResult") -> None:
+def _print(result: "MDResult", run: "RunFile") -> None:
     from idle_md.terminal import make_console
 
-    console, settings = make_console(highlight=False), result.settings
+    console, settings = make_console(), result.settings
     speed = f"{result.ns_per_day:.2f} ns/day"
     console.print(f"{settings.steps:,} steps, {speed}, {result.ran_by}")
     if result.nve_drift_mev_per_atom_per_ps is not None:
@@ -163,3 +183,13 @@ def _print(result: "MDResult") -> None:
         console.print(f"trajectory: {settings.trajectory}")
     if settings.checkpoint is not None:
         console.print(f"restart file: {settings.checkpoint}")
+    start = ("md", run.model, run.structure)
+    if settings.checkpoint is not None:
+        next_steps(console, (*start, "--restart", settings.checkpoint, "--steps", settings.steps))
+    elif settings.trajectory is not None:
+        again = settings.trajectory.with_suffix(".run.yaml")
+        other = settings.trajectory.with_stem(f"{settings.trajectory.stem}.again")
+        next_steps(console, ("md", again, "--seed", settings.seed + 1, "--trajectory", other))
+    else:
+        steps = 10 * settings.steps
+        next_steps(console, (*start, "--steps", steps, "--trajectory", "md.dcd"))

@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
-from idle_md.cli.options import Jobs, Scheduler
+from idle_md.cli.shared.options import Jobs, Scheduler
+from idle_md.cli.shared.verb import ExitCode, next_steps
+
+GEOMETRIES = "How geometries are made"
+MOLECULES = "Of several molecules"
+HELD_OUT = "Held out"
 
 
 def sample(
@@ -22,35 +27,81 @@ def sample(
     ),
     frames: Annotated[int, typer.Option(min=1, help="Geometries of each molecule.")] = 100,
     mix: Annotated[
-        str, typer.Option(help="Shares of dynamics, normal modes, torsion scans, stretches.")
+        str,
+        typer.Option(
+            help="Shares of dynamics, normal modes, torsion scans, stretches.",
+            rich_help_panel=GEOMETRIES,
+        ),
     ] = "md=0.5,modes=0.4,torsions=0.1",
     dimers: Annotated[
-        int, typer.Option(min=0, help="Pairs with the next molecule, for each molecule.")
+        int,
+        typer.Option(
+            min=0,
+            help="Pairs with the next molecule, for each molecule.",
+            rich_help_panel=MOLECULES,
+        ),
     ] = 0,
     transfers: Annotated[
-        int, typer.Option(min=0, help="Of such pairs with a proton between the two.")
+        int,
+        typer.Option(
+            min=0, help="Of such pairs with a proton between the two.", rich_help_panel=MOLECULES
+        ),
     ] = 0,
-    clusters: Annotated[int, typer.Option(min=0, help="Of each molecule with water.")] = 0,
-    waters: Annotated[int, typer.Option(min=1, help="In a cluster, at most.")] = 3,
+    clusters: Annotated[
+        int, typer.Option(min=0, help="Of each molecule with water.", rich_help_panel=MOLECULES)
+    ] = 0,
+    waters: Annotated[
+        int, typer.Option(min=1, help="In a cluster, at most.", rich_help_panel=MOLECULES)
+    ] = 3,
     temperature: Annotated[
-        list[float] | None, typer.Option(help="In kelvin, repeatable; default: 300, 600, 1000.")
+        list[float] | None,
+        typer.Option(
+            help="In kelvin, repeatable; default: 300, 600, 1000.", rich_help_panel=GEOMETRIES
+        ),
     ] = None,
-    conformers: Annotated[int, typer.Option(min=1, help="To start from, at most.")] = 4,
-    level: Annotated[str, typer.Option(help="Level of theory of dynamics and modes.")] = "gfn2",
-    interval_fs: Annotated[float, typer.Option(help="Between frames of dynamics.")] = 20.0,
+    conformers: Annotated[
+        int, typer.Option(min=1, help="To start from, at most.", rich_help_panel=GEOMETRIES)
+    ] = 4,
+    level: Annotated[
+        str, typer.Option(help="Level of theory of dynamics and modes.", rich_help_panel=GEOMETRIES)
+    ] = "gfn2",
+    interval_fs: Annotated[
+        float, typer.Option(help="Between frames of dynamics.", rich_help_panel=GEOMETRIES)
+    ] = 20.0,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Geometries whose distances differ by less repeat, Å.")
+        float,
+        typer.Option(
+            min=0,
+            help="Geometries whose distances differ by less repeat, Å.",
+            rich_help_panel=GEOMETRIES,
+        ),
     ] = 0.02,
-    role: Annotated[str, typer.Option(help="train, validation, test, ood, or none.")] = "",
-    test: Annotated[int, typer.Option(min=0, help="Geometries of each molecule for test.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    role: Annotated[
+        str, typer.Option(help="train, validation, test, ood, or none.", rich_help_panel=HELD_OUT)
+    ] = "",
+    test: Annotated[
+        int,
+        typer.Option(min=0, help="Geometries of each molecule for test.", rich_help_panel=HELD_OUT),
+    ] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of everything that is drawn.", rich_help_panel=GEOMETRIES)
+    ] = 0,
     jobs: Jobs = None,
     scheduler: Scheduler = None,
 ) -> None:
-    """Make geometries of molecules: dynamics, normal modes, torsions, stretches, clusters."""
-    from idle_md.label.progress import LongTask
+    """Make geometries of molecules: dynamics, normal modes, torsions, stretches, clusters.
+
+    Exit code 3 if a molecule was not sampled.
+
+    Examples
+    --------
+    idle-md sample --smiles CCO --smiles 'NCC(=O)O glycine' --frames 200 -o set.h5
+    idle-md sample start.xyz --temperature 300 --test 10 -o set.h5
+    idle-md sample --smiles O --clusters 20 --waters 4 -o clusters.h5
+    """
     from idle_md.label.sampling import SampleConfig, from_file, from_smiles
     from idle_md.label.sampling import sample as run
+    from idle_md.progress import LongTask
     from idle_md.terminal import make_console
 
     console = make_console()
@@ -80,17 +131,15 @@ def sample(
             out,
             jobs=jobs,
             scheduler=scheduler,
-            progress=lambda done, total: shown.update(done, 0, total),
+            progress=shown.update,
         )
     for name, problem in failures.items():
-        console.print(f"not sampled: {name}: {problem}", style="yellow", highlight=False)
-    console.print(
-        f"{out}: {store.n_geometries} geometries of {len(set(store.group.tolist()))} molecules; "
-        f"next:\n  idle-md label {out} --level gfn2",
-        highlight=False,
-    )
+        console.print(f"not sampled: {name}: {problem}", style="yellow")
+    n_molecules = len(set(store.group.tolist()))
+    console.print(f"{out}: {store.n_geometries} geometries of {n_molecules} molecules")
+    next_steps(console, ("label", out, "--level", "gfn2"))
     if failures:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.NOT_ALL_WELL)
 
 
 def _shares(text: str) -> dict[str, float]:

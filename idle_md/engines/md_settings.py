@@ -33,6 +33,9 @@ class Group:
 
 
 GENERAL = Group()
+STATE = Group("State and timestep")
+OUTPUT = Group("Start and output")
+HARDWARE = Group("How the model is run")
 RESTART = Group("Restart files")
 FORCE_FIELD = Group("Model within a force field", "openmm")
 OPENMM = Group("OpenMM alone", "openmm")
@@ -51,22 +54,28 @@ class MDSettings(Section):
         does not serve one that is given.
     """
 
-    engine: EngineName = Field(default="openmm", description="Engine.")
+    engine: Annotated[EngineName, HARDWARE] = Field(default="openmm", description="Engine.")
     ensemble: Ensemble = Field(default="nvt", description="NVE, NVT (Langevin) or NPT.")
     temperature_K: NonNegative = Field(  # noqa: N815
         default=300.0, description="Temperature of first velocities and thermostat in K."
     )
-    pressure_bar: float = Field(default=1.0, description="Pressure in bar, for npt.")
-    friction_per_ps: NonNegative = Field(default=1.0, description="Langevin friction in 1/ps.")
-    timestep_fs: Positive = Field(default=0.5, description="Timestep in fs.")
+    pressure_bar: Annotated[float, STATE] = Field(
+        default=1.0, description="Pressure in bar, for npt."
+    )
+    friction_per_ps: Annotated[NonNegative, STATE] = Field(
+        default=1.0, description="Langevin friction in 1/ps."
+    )
+    timestep_fs: Annotated[Positive, STATE] = Field(default=0.5, description="Timestep in fs.")
     steps: Count = Field(default=10_000, description="Number of steps to do.")
-    interval: Count = Field(default=100, description="Steps between reports and frames.")
-    charge: float | None = Field(
+    interval: Annotated[Count, OUTPUT] = Field(
+        default=100, description="Steps between reports and frames."
+    )
+    charge: Annotated[float | None, STATE] = Field(
         default=None,
         description="Total charge in e of what the model describes, compared with what it was "
         "trained on; what the structure or the force field says by default.",
     )
-    minimize: bool = Field(default=False, description="Relax the start first.")
+    minimize: Annotated[bool, OUTPUT] = Field(default=False, description="Relax the start first.")
     trajectory: Path | None = Field(
         default=None,
         description="File to write: .xyz, .dcd, .xtc, OpenMM's .pdb, LAMMPS' .lammpstrj; what "
@@ -116,10 +125,10 @@ class MDSettings(Section):
     backend: Annotated[Backend, OPENMM] = Field(
         default="auto", description="How OpenMM calls the model."
     )
-    kernels: Kernels = Field(
+    kernels: Annotated[Kernels, HARDWARE] = Field(
         default="auto", description="Native operators (idle-md build-plugins) or the model's graph."
     )
-    device: str = Field(
+    device: Annotated[str, HARDWARE] = Field(
         default="cpu", description="Where the model runs: cpu, cuda, or cuda:1 of several GPUs."
     )
     platform: Annotated[str | None, OPENMM] = Field(
@@ -134,11 +143,13 @@ class MDSettings(Section):
     precision: Annotated[Precision | None, LAMMPS] = Field(
         default=None, description="Precision of the model; that of its file by default."
     )
-    threads: Count | None = Field(
+    threads: Annotated[Count | None, HARDWARE] = Field(
         default=None,
         description="Threads of torch; by default one in LAMMPS or a small system.",
     )
-    seed: int = Field(default=0, description="Seed of velocities, thermostat and barostat.")
+    seed: Annotated[int, STATE] = Field(
+        default=0, description="Seed of velocities, thermostat and barostat."
+    )
 
     @field_validator("mm", mode="before")
     @classmethod

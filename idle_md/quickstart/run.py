@@ -44,7 +44,6 @@ LEARNING_RATE = 2e-3  # of the control: the best of those tried, 5e-4 to 8e-3
 VALIDATE_EVERY = {"idle": 250, "single": 100}  # steps; there are more low-level labels to look at
 ENSEMBLES: tuple[Ensemble, ...] = ("nve", "nvt")
 WORTH_COMPILING = 3.0  # minutes of training
-NEXT = "idle-md potential 'CC(=O)NC' --level 'wb97x/6-31g*' --labels 40 --out runs/mine"
 Report = dict[str, Any]
 
 
@@ -100,9 +99,8 @@ def run(
         page.write_text(render(report, learning_curves(configs), parity, dynamics["nve"]))
     with replacing(out / "report.json") as file:
         file.write_text(json.dumps(report, indent=2))
-    console.print(f"\n{report['summary']}", style="bold", highlight=False)
-    console.print(f"Everything is in {out / 'report.html'}. The same for a molecule of yours:")
-    console.print(f"  {NEXT}", highlight=False)
+    console.print(f"\n{report['summary']}", style="bold")
+    console.print(f"Everything is in {out / 'report.html'}")
     return report
 
 

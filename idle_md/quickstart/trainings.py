@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from idle_md.run_folder import RunFolder
 from idle_md.train.config import TrainConfig
@@ -83,7 +83,7 @@ class _Display(Progress):
     """A bar per training; where the output is no terminal, a line now and then."""
 
     def __init__(self, configs: dict[str, TrainConfig], console: Console) -> None:
-        columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeRemainingColumn())
         super().__init__(*columns, TextColumn("{task.fields[errors]}"), console=console)
         self.configs = {self.add_task(n, total=1.0, errors="starts"): c for n, c in configs.items()}
         self.next_line = time.monotonic() + LINE_SECONDS
@@ -102,4 +102,4 @@ class _Display(Progress):
             self.next_line += LINE_SECONDS
             for task in self.tasks:
                 line = f"{task.description:<8}{task.percentage:4.0f}%  {task.fields['errors']}"
-                self.console.print(line, highlight=False)
+                self.console.print(line)

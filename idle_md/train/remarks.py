@@ -5,7 +5,6 @@ from itertools import chain
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
 from idle_md.data.identity import NEAR, near_copies
 from idle_md.elements import symbols
@@ -22,7 +21,7 @@ def show_labels(task: Task, console: Console, start: Potential | None = None) ->
     """
     console.print(label_table("Labels used", task.label_counts))
     for remark in chain(remarks(task), [] if start is None else far_from_fit(task, start)):
-        console.print(f"note: {escape(remark)}", style="yellow", highlight=False)
+        console.print(f"note: {remark}", style="yellow")
 
 
 def remarks(task: Task) -> Iterator[str]:

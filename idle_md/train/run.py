@@ -62,8 +62,13 @@ def train(config: TrainConfig, resume: bool = False, console: Console | None = N
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     potential = None
-    for stage in config.method.stages(config, folder):
-        potential = stage.run(potential, resume, console)
+    try:
+        for stage in config.method.stages(config, folder):
+            potential = stage.run(potential, resume, console)
+    except Exception:
+        if processes.rank() == 0:
+            folder.discard_unless_trained()
+        raise
     return folder.path
 
 

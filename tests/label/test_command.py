@@ -21,9 +21,11 @@ def test_sample_label_info(tmp_path, added_levels, scheduler) -> None:
     store = tmp_path / "e.h5"
     there = ("--scheduler", scheduler)
     idle_md("sample", "--smiles", "O", "--frames", 12, "--mix", "modes=1", "-o", store, *there)
-    for arguments in (("gfn2", "--isolated-atoms"), ("buggy", "--subset", 5)):
-        output = idle_md("label", store, "--level", *arguments, *there)
-    assert "5 failed: KeyError: 'oh' (geometry" in output
+    idle_md("label", store, "--level", "gfn2", "--isolated-atoms", *there)
+    line = ("label", str(store), "--level", "buggy", "--subset", "5", *there)
+    failed = CliRunner().invoke(app, line)
+    assert "5 failed: KeyError: 'oh' (geometry" in failed.output
+    assert failed.exit_code == 3
     info = json.loads(idle_md("data", "info", store, "--json"))
     cheap = info["fidelities"]["gfn2"]
     assert sum(cheap["n_energies"].values()) == sum(cheap["n_forces"].values()) == 12

@@ -88,13 +88,15 @@ def bench_openmm(
     Raises
     ------
     ValueError
-        If the model runs on none of the kernels, or there is no such platform.
+        If the model runs on none of the kernels or does not know an element, or there is no such
+        platform.
     """
     keep_freed_memory()
     start = standard_form(atoms)
     places = [find_platform(name)[0] for name in platforms or _platforms()]
     with _threads(threads):
         models, failed = _models(path, kernels, device)
+        next(iter(models.values())).check_elements(start.numbers)
         runs: Runs = {("core", each): _evaluator(m, start) for each, m in models.items()}
         for place in places:
             runs[place.getName()] = _stepper(start, None, place, timestep_fs, threads)

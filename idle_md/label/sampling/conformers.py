@@ -7,6 +7,8 @@ from ase import Atoms
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from idle_md.label.sampling.molecule import Molecule
+
 
 def with_hydrogens(smiles: str) -> Chem.Mol:
     """Return a molecule with all hydrogens."""
@@ -38,3 +40,15 @@ def embed(molecule: Chem.Mol, n: int, seed: int) -> list[Atoms]:
     return [
         Atoms(numbers, np.array(molecule.GetConformer(index).GetPositions())) for index in found
     ]
+
+
+def start_of(molecule: Molecule, seed: int) -> Atoms:
+    """Return a molecule's first geometry, or a conformer where it has none.
+
+    Raises
+    ------
+    ValueError
+        If RDKit makes none.
+    """
+    [start, *_] = molecule.starts or embed(with_hydrogens(molecule.smiles), 1, seed)
+    return start

@@ -4,15 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from idle_md.label.calculator import LevelCalculator
+from idle_md.vibrations import HBAR, Array, displaced, force_changes, symmetric, vibrational_modes
 
-STEP = 0.01  # angstrom
 SOFTEST = 200.0  # 1/cm; softer modes are displaced no farther than this one
-HBAR = units._hbar / units._e * units.s  # eV times ASE's unit of time
-
-Modes = NDArray[np.float64]
 
 
 def normal_modes(
@@ -46,7 +42,7 @@ def normal_modes(
         frame += 1
 
 
-def thermal_modes(atoms: Atoms, calculator: LevelCalculator) -> Modes:
+def thermal_modes(atoms: Atoms, calculator: LevelCalculator) -> Array:
     """Return displacements (M, N, 3) in angstrom per square root of eV of thermal energy.
 
     Translations and rotations are projected out.
@@ -56,39 +52,9 @@ def thermal_modes(atoms: Atoms, calculator: LevelCalculator) -> Modes:
     LabelError
         If a displaced geometry has no label.
     """
-    root_mass = np.sqrt(np.repeat(atoms.get_masses(), 3))
-    hessian = _hessian(atoms, calculator) / np.outer(root_mass, root_mass)
-    internal = _internal_basis(atoms, root_mass)
-    squares, modes = np.linalg.eigh(internal.T @ hessian @ internal)
-    softest = (SOFTEST * units.invcm / HBAR) ** 2
-    moves = internal @ modes / root_mass[:, None] / np.sqrt(np.maximum(np.abs(squares), softest))
-    shaped: Modes = moves.T.reshape(-1, len(atoms), 3)
-    return shaped
-
-
-def _hessian(atoms: Atoms, calculator: LevelCalculator) -> Modes:
-    rows = []
     calculator = calculator.keeping_bonds(atoms)
-    for coordinate in range(3 * len(atoms)):
-        forces = []
-        for step in (STEP, -STEP):
-            moved = atoms.copy()
-            moved.positions[divmod(coordinate, 3)] += step
-            moved.calc = calculator
-            forces.append(moved.get_forces().ravel())
-        rows.append((forces[1] - forces[0]) / (2 * STEP))
-    hessian = np.array(rows)
-    symmetric: Modes = (hessian + hessian.T) / 2
-    return symmetric
-
-
-def _internal_basis(atoms: Atoms, root_mass: NDArray[np.float64]) -> Modes:
-    """Return orthonormal mass-weighted directions (3N, M) without rigid motions."""
-    centred = atoms.positions - atoms.get_center_of_mass()
-    axes = np.eye(3)
-    turns = np.cross(axes[:, None], centred[None]).reshape(3, -1)
-    shifts = np.tile(axes, len(atoms))
-    left, sizes, _ = np.linalg.svd((np.concatenate([shifts, turns]) * root_mass).T)
-    rank = int((sizes > 1e-6 * sizes[0]).sum())
-    internal: Modes = left[:, rank:]
-    return internal
+    forces = (calculator.get_forces(each) for each in displaced(atoms))  # type: ignore[no-untyped-call]
+    squares, moves = vibrational_modes(atoms, symmetric(force_changes(forces)))
+    softest = (SOFTEST * units.invcm / HBAR) ** 2
+    scaled: Array = moves / np.sqrt(np.maximum(np.abs(squares), softest))[:, None, None]
+    return scaled

@@ -144,6 +144,8 @@ class Log(lightning.Callback):
 
     def _line(self, row: Row, module: FitModule) -> str:
         parts = [f"{module.progress:5.0%}  step {row['step']:>7.0f}  {row['seconds']:6.0f} s"]
+        if module.progress > 0:
+            parts.append(f"{row['seconds'] * (1 / module.progress - 1):6.0f} s left")
         for fidelity in module.potential.fidelities:
             energy = row[f"{fidelity}_energy_mae_mev"]
             force = row[f"{fidelity}_force_mae_mev_per_angstrom"]

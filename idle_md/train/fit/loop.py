@@ -85,7 +85,7 @@ def fit(
         trainer = _trainer(config, where, Validation(folder, about), folder, console)
         trainer.fit(module, ckpt_path=checkpoint if may_resume else None, weights_only=True)
     if console is not None:
-        console.print(module.ending, highlight=False)
+        console.print(module.ending)
     finish = finish or partial(write_metrics, task, folder)
     processes.by_first(lambda: finish(module.seconds))
     return load_checkpoint(folder.best_checkpoint)[0]

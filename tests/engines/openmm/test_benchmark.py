@@ -38,21 +38,24 @@ def test_every_way_is_timed_or_has_a_reason(model_file, no_torchforce) -> None:
     assert report.single_fidelity["operators_a"] == report.single_fidelity["operators_b"]
 
 
-def test_command_writes_figures(committee_file, tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize("as_json", [True, False])
+def test_command_prints_figures(as_json, committee_file, monkeypatch, capsys) -> None:
     """Of a committee, which has no single-fidelity twin."""
-    file = tmp_path / "bench.json"
     only = ["--platform", "Reference", "--backend", "pythonforce", "--neighbors", "native"]
-    shortened = ["--timestep", "0.0001", "--seconds", "0.1", "--json", str(file)]
+    shortened = ["--timestep", "0.0001", "--seconds", "0.1"] + ["--json"] * as_json
     command = ["bench", "openmm", str(committee_file()), *only, "--kernels", "native", *shortened]
     monkeypatch.setattr(sys, "argv", ["idle-md", *command])
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
-    small, large = json.loads(file.read_text())
+    printed = capsys.readouterr().out
+    if not as_json:
+        assert "A step without a force" in printed
+        return
+    small, large = json.loads(printed)
     assert [small["atoms"], large["atoms"]] == [9, 99]
     assert small["single_fidelity"] is None
     assert small["timings"][0]["step_ms"] < large["timings"][0]["step_ms"]
-    assert "A step without a force" in capsys.readouterr().out
 
 
 def test_bad_names_are_errors(model_file) -> None:

@@ -109,17 +109,19 @@ def shift_third(predictions):
     return predictions
 
 
-def test_broken_engine_is_found(model_file, tmp_path, monkeypatch, capsys) -> None:
-    path, file = model_file(), tmp_path / "check.json"
+def test_broken_engine_is_found(model_file, monkeypatch, capsys) -> None:
+    path = model_file()
     engines = [check.REFERENCE, Changed(), Absent("LAMMPS", "lammps")]
     monkeypatch.setattr(check, "engines", lambda ranks, device: engines)
-    assert run(monkeypatch, path, "--json", file) == 0
-    assert json.loads(file.read_text())["failures"] == []
+    assert run(monkeypatch, path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["failures"] == []
+    assert run(monkeypatch, path) == 0
     assert "LAMMPS is not installed" in capsys.readouterr().out
     engines[1] = Changed(shift_third)
-    assert run(monkeypatch, path, "--json", file) == 1
+    assert run(monkeypatch, path, "--json") == 3
     broken = list(SAMPLES)[2]
-    assert json.loads(file.read_text())["failures"] == [["changed", broken, "forces"]]
+    assert json.loads(capsys.readouterr().out)["failures"] == [["changed", broken, "forces"]]
+    assert run(monkeypatch, path) == 3
     assert f"changed differs in forces of {broken}" in capsys.readouterr().out
 
 

@@ -32,12 +32,12 @@ class LongTask:
         self._bar = Progress(
             *Progress.get_default_columns()[:2],
             MofNCompleteColumn(),
-            TextColumn("{task.fields[failed]}"),
+            TextColumn("{task.fields[told]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(title, total=None, failed="")
+        self._task = self._bar.add_task(title, total=None, told="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -51,15 +51,18 @@ class LongTask:
     ) -> None:
         self._bar.stop()
 
-    def update(self, done: int, failed: int, total: int) -> None:
-        """Say that so many of ``total`` are done, and ``failed`` more came to nothing."""
-        fails = f"{failed} failed" if failed else ""
-        self._bar.update(self._task, completed=done + failed, total=total, failed=fails)
+    def update(self, done: int, total: int, failed: int = 0, note: str = "") -> None:
+        """Say that so many of ``total`` are done, and ``failed`` more came to nothing.
+
+        ``note`` is shown beside them, such as a speed.
+        """
+        told = ", ".join(filter(None, (f"{failed} failed" if failed else "", note)))
+        self._bar.update(self._task, completed=done + failed, total=total, told=told)
         now = self._clock()
         if self._console.is_terminal or now - self._shown < SECONDS_BETWEEN_LINES:
             return
         self._shown, finished = now, done + failed
         rate = finished / (now - self._begun)
         left = f"{(total - finished) / rate:.0f} s left" if finished else "time left unknown"
-        parts = [f"{finished} of {total}", fails, f"{rate:.3g} per s", left]
-        self._console.print(f"{self._title}: {', '.join(filter(None, parts))}", highlight=False)
+        parts = [f"{finished} of {total}", told, f"{rate:.3g} per s", left]
+        self._console.print(f"{self._title}: {', '.join(filter(None, parts))}")

@@ -260,7 +260,7 @@ def frequencies(
     Warns
     -----
     StateWarning
-        If the molecule has a charge or a spin that the model was not trained on, as far as is known.
+        If the model was not trained on the molecule's charge or spin, as far as is known.
 
     Raises
     ------

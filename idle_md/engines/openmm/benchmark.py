@@ -18,6 +18,7 @@ import torch
 from openmm import unit
 
 from idle_md.deploy import DeployedModel, describe, extract, load, save
+from idle_md.deploy.gate import check_elements
 from idle_md.deploy.kernels import Kernels
 from idle_md.deploy.timing import compare_inference
 from idle_md.engines.benchmark import Report, Timing
@@ -96,7 +97,7 @@ def bench_openmm(
     places = [find_platform(name)[0] for name in platforms or _platforms()]
     with _threads(threads):
         models, failed = _models(path, kernels, device)
-        next(iter(models.values())).check_elements(start.numbers)
+        check_elements(next(iter(models.values())).metadata, start.numbers)
         runs: Runs = {("core", each): _evaluator(m, start) for each, m in models.items()}
         for place in places:
             runs[place.getName()] = _stepper(start, None, place, timestep_fs, threads)

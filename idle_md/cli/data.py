@@ -85,19 +85,24 @@ def join(
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="File of a published set, or openQDC folder.")],
+    source: Annotated[Path, typer.Argument(help="File of a published set, or folder of one.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .h5 or .extxyz[.gz].")],
     format: Annotated[
-        str, typer.Option(help="extxyz, ani, spice, openqdc, npz, ase or csv; told by default.")
+        str,
+        typer.Option(
+            help="extxyz, ani, spice, openqdc, npz, deepmd, ase, ase-io or csv; told by default."
+        ),
     ] = "auto",
     fidelity: Annotated[
         str | None, typer.Option(help="Name of the level, where the file has one and no name.")
     ] = None,
     energy: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=FIDELITY", help="Energies; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KEY=FIDELITY", help="Energies; repeatable. Of plain XYZ: comment=."),
     ] = None,
     forces: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=FIDELITY", help="Forces; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KEY=FIDELITY", help="Forces; repeatable. For CP2K, a file: FILE=."),
     ] = None,
     geometries: Annotated[
         Path | None, typer.Option(help="Store or XYZ file that a CSV table is added to.")

@@ -14,6 +14,8 @@ _PAIR = re.compile(
 )
 _ASSIGNED = re.compile(r"""[^\s=]=[^\s=]""")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?")
+_ENERGY = re.compile(rf"(?:^|[\s,;(])(?:E|energy)\s*[:= ]\s*({_NUMBER.pattern})(?![\w.])", re.I)
 _PLAIN = re.compile(r"""[^\s"'\\{}]+""")
 
 
@@ -41,7 +43,19 @@ def real(text: str) -> float:
     ValueError
         It is none.
     """
+    if "_" in text or not text.isascii():  # numbers to Python alone
+        raise ValueError(f"could not convert string to float: {text!r}")
     return float(re.sub("[dD]", "e", text) if _REAL.fullmatch(text) else text)
+
+
+def comment_energy(comment: str) -> float | None:
+    """The energy in a comment of plain XYZ; None unless there is exactly one.
+
+    It is a number by itself, or one that follows ``E`` or ``energy``: ``E = -17.1`` of CP2K,
+    ``energy: -5.07 gnorm: 0.001`` of xtb, ``Coordinates from ORCA-job x E -76.3`` of ORCA.
+    """
+    found = [comment] if _NUMBER.fullmatch(comment.strip()) else _ENERGY.findall(comment)
+    return real(found[0].strip()) if len(found) == 1 else None
 
 
 def parse_pairs(line: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from idle_md.data.frames import Frame, read_frames
 from idle_md.data.manifest import Manifest
 from idle_md.data.states import CHARGE, check_closed_shells, plain, total_charge
 from idle_md.data.store import Labels, Store
-from idle_md.data.xyzline import quoted, real
+from idle_md.data.xyzline import LABEL, quoted, real
 from idle_md.elements import symbols
 from idle_md.files import replacing
 
@@ -94,7 +94,7 @@ def _wanted(
     name = missing[0] if missing else "<fidelity>"
     keys = dict.fromkeys(key for frame in frames for key in (*frame.pairs, *frame.reals))
     others = [key for key in keys if key not in _OWN_KEYS | {"pos", "comment"}]
-    if fidelities is None and not others:
+    if fidelities is None and not any(LABEL.search(key) for key in others):
         return []  # plain geometries
     raise ValueError(
         f"{path}: missing label key: no frame has {name}{_ENERGY} or {name}{_FORCES}; the keys "
@@ -245,6 +245,8 @@ def write_extxyz(store: Store, path: str | Path) -> None:
     ------
     OSError
         The file cannot be written.
+    ValueError
+        A name or a text holds a line break.
     """
     columns = _atom_columns(store)
     text = "".join(_frame_text(store, index, columns) for index in range(store.n_geometries))

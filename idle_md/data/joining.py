@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idle_md.data.identity import geometry_ids, turning
+from idle_md.data.identity import geometry_ids, turnings
 from idle_md.data.manifest import Manifest
 from idle_md.data.states import CHARGE, plain, total_charge
 from idle_md.data.store import Labels, Store
@@ -99,43 +99,68 @@ def merge_copies(store: Store) -> Store:
     """
     ids = geometry_ids(store)
     first = np.unique(ids, return_index=True)[1][ids]
-    is_copy = first != np.arange(store.n_geometries)
+    copies = np.flatnonzero(first != np.arange(store.n_geometries))
     merged = store.select(np.arange(store.n_geometries))
-    held_out = set()
-    for copy in np.flatnonzero(is_copy):
-        index = int(first[copy])
-        both = {str(merged.role[index]), str(merged.role[copy])}
-        _complete(merged, index, int(copy))
-        if "train" in both and merged.role[index] in ("test", "ood"):
-            held_out.add(index)
-    if held_out:
-        some = ", ".join(dict.fromkeys(str(merged.group[index]) for index in sorted(held_out)))
+    for turn in _turns(first[copies]):
+        _complete(merged, first[copies[turn]], copies[turn])
+    held_out = _keep_roles(merged, first)
+    if len(held_out):
+        some = ", ".join(dict.fromkeys(merged.group[held_out].tolist()))
         warnings.warn(
             f"{len(held_out)} geometries have the role train in one place and are held out in "
             f"another ({some}): they are held out",
             stacklevel=2,
         )
-    return merged.select(~is_copy)
+    return merged.select(first == np.arange(store.n_geometries))
 
 
-def _complete(store: Store, index: int, copy: int) -> None:
-    """Give a geometry what its copy has and it has not."""
-    store.role[index] = min(store.role[index], store.role[copy], key=_rank)
-    mine, its = (slice(*store.offsets[each : each + 2]) for each in (index, copy))
-    to_mine = turning(store, index, copy)
+def _turns(values: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Places of values: of every value the first, then of every one the second, and so on."""
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=-1))
+    earlier = np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
+    return [np.sort(order[earlier == turn]) for turn in range(int(earlier.max(initial=-1)) + 1)]
+
+
+def _complete(store: Store, firsts: NDArray[np.int64], copies: NDArray[np.int64]) -> None:
+    """Give geometries, each once, the labels that their copies have and they have not."""
+    counts, offsets = store.n_atoms[firsts], store.offsets
+    ends = np.cumsum(counts)
+    owner = np.repeat(np.arange(len(firsts)), counts)
+    mine = offsets[firsts][owner] + np.arange(ends[-1]) - (ends - counts)[owner]
+    turned = list(turnings(store, firsts, copies))
+    its = offsets[copies][owner] + np.concatenate([each.order for each in turned])
+    rotations = np.array([each.rotation for each in turned])
     for name, labels in store.labels.items():
-        energy, forces = labels.energy[copy], to_mine(labels.forces[its])
-        if np.isnan(labels.energy[index]):
-            labels.energy[index] = energy
-        if np.isnan(labels.forces[mine]).all():
-            labels.forces[mine] = forces
-        gaps = abs(labels.energy[index] - energy), np.abs(labels.forces[mine] - forces).max()
-        if gaps[0] > ENERGY_GAP or gaps[1] > FORCE_GAP:
+        energy, known = labels.energy[copies], labels.energy[firsts]
+        forces = np.einsum("ai,aij->aj", labels.forces[its], rotations[owner])
+        forces = forces.astype(labels.forces.dtype)
+        energy_gaps = np.abs(known - energy)
+        force_gaps = np.abs(labels.forces[mine] - forces).max(axis=1)
+        force_gaps = np.maximum.reduceat(force_gaps, ends - counts)
+        wrong = np.flatnonzero((energy_gaps > ENERGY_GAP) | (force_gaps > FORCE_GAP))
+        if len(wrong):
+            one, copy, worst = firsts[wrong[0]], copies[wrong[0]], wrong[0]
             raise ValueError(
-                f"geometries {index} and {copy} are copies ({store.group[index]}), but their "
-                f"{name} energies differ by {gaps[0]:.4g} eV and their forces by up to "
-                f"{gaps[1]:.4g} eV/angstrom; give the wrong one's level another name, or remove it"
+                f"geometries {one} and {copy} are copies ({store.group[one]}), but their {name} "
+                f"energies differ by {energy_gaps[worst]:.4g} eV and their forces by up to "
+                f"{force_gaps[worst]:.4g} eV/angstrom; give the wrong one's level another name, or "
+                "remove it"
             )
+        labels.energy[firsts] = np.where(np.isnan(known), energy, known)
+        lacks = np.isnan(labels.forces[mine])
+        labels.forces[mine] = np.where(lacks, forces, labels.forces[mine])
+
+
+def _keep_roles(store: Store, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give every first geometry the first role of its copies; held out are those with train too."""
+    ranks = np.array([_rank(role) for role in store.role.tolist()])
+    order = np.lexsort((ranks, first))  # stable: of equal ranks the first
+    starts = np.flatnonzero(np.diff(first[order], prepend=-1))
+    firsts = first[order[starts]]
+    store.role[firsts] = store.role[order[starts]]
+    trained = np.unique(first[ranks == RANKS.index("train")])
+    return firsts[np.isin(firsts, trained) & np.isin(store.role[firsts], ("test", "ood"))]
 
 
 def _rank(role: str) -> int:

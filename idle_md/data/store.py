@@ -245,11 +245,13 @@ class Store:
             An array is missing, or the arrays do not fit.
         """
         try:
-            flat: dict[str, NDArray[Any]] = {
-                name: arrays[name].astype(dtype, copy=False) for name, dtype in _FLAT.items()
-            }
+            flat = {name: _typed(arrays, name, dtype) for name, dtype in _FLAT.items()}
+            symbols(np.unique(flat["numbers"]))
             labels = {
-                name: Labels(arrays[f"labels/{name}/energy"], arrays[f"labels/{name}/forces"])
+                name: Labels(
+                    _typed(arrays, f"labels/{name}/energy", np.float64),
+                    _typed(arrays, f"labels/{name}/forces", np.float32),
+                )
                 for name in manifest.levels
             }
             info = {
@@ -262,6 +264,16 @@ class Store:
             raise missing_array(path, error.args[0]) from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def _typed(arrays: Arrays, name: str, dtype: Any) -> NDArray[Any]:
+    """An array of a file in its type here, which holds no other numbers than the file."""
+    array = arrays[name]
+    if array.dtype.kind not in {"i": "iu"}.get(np.dtype(dtype).kind, np.dtype(dtype).kind):
+        raise ValueError(f"{name} holds {array.dtype} values, not {np.dtype(dtype)}")
+    if name in ("positions", "cell") and not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; leave such geometries out")
+    return array.astype(dtype, copy=False)
 
 
 def _check_shapes(store: Store) -> None:

@@ -16,6 +16,8 @@ _ASSIGNED = re.compile(r"""[^\s=]=[^\s=]""")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?")
 _ENERGY = re.compile(rf"(?:^|[\s,;(])(?:E|energy)\s*[:= ]\s*({_NUMBER.pattern})(?![\w.])", re.I)
+LABEL = re.compile(r"energ|force|gradient|stress|virial", re.IGNORECASE)
+"""What is in keys that look like labels."""
 _PLAIN = re.compile(r"""[^\s"'\\{}]+""")
 
 
@@ -82,14 +84,22 @@ def parse_pairs(line: str) -> dict[str, str]:
 
 def _unquoted(value: str) -> str:
     if value[:1] == '"':
-        return re.sub(r"\\(.)", r"\1", value[1:-1])
+        return re.sub(r"\\([\"\\])", r"\1", value[1:-1])
     if value[:1] == "[" and re.search(r"[,\s]", value):
         return " ".join(re.findall(r"""[^\s,\[\]"']+""", value))
     return value[1:-1] if value[:1] in ("'", "{") else value
 
 
 def quoted(value: str) -> str:
-    """A value as it is written, in quotes where it needs them."""
+    """A value as it is written, in quotes where it needs them.
+
+    Raises
+    ------
+    ValueError
+        It holds a line break.
+    """
+    if re.search(r"[\r\n]", value):
+        raise ValueError(f"{value[:40]!r} holds a line break, as no extended XYZ can: write .h5")
     if _PLAIN.fullmatch(value):
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')

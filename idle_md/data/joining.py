@@ -19,6 +19,9 @@ ENERGY_GAP, FORCE_GAP = 0.02, 0.1
 """What labels of copies may differ by, in eV and eV/angstrom: rounding, not another state."""
 
 
+_PIECE = 20_000  # copies whose labels are turned at a time
+
+
 def from_atoms(images: Sequence[Atoms], group: Sequence[str], role: str = "") -> Store:
     """Make a store without labels of ASE objects; their ``info`` becomes columns.
 
@@ -102,7 +105,8 @@ def merge_copies(store: Store) -> Store:
     copies = np.flatnonzero(first != np.arange(store.n_geometries))
     merged = store.select(np.arange(store.n_geometries))
     for turn in _turns(first[copies]):
-        _complete(merged, first[copies[turn]], copies[turn])
+        for part in np.array_split(copies[turn], -(-len(turn) // _PIECE)):
+            _complete(merged, first[part], part)
     held_out = _keep_roles(merged, first)
     if len(held_out):
         some = ", ".join(dict.fromkeys(merged.group[held_out].tolist()))

@@ -27,7 +27,7 @@ from idle_md.fidelity import LevelOfTheory
 
 SLOW = pytest.mark.slow
 FEW = 200
-MANY = 1_500
+MANY = 10_000
 
 
 def tried(factor: float = 1.0):
@@ -535,7 +535,7 @@ def test_manifests_are_read_or_refused(examples, file) -> None:
     path = file("m.yaml")
     fields = st.sampled_from([*Manifest.model_fields, "nane", "levels"])
     odd = ("2024-13-45", "!!binary x", "!!int x", "!!timestamp x", "*a", "&a [*a]", "[" * 2000,
-           "{a: 1, a: 2}", "1:30", "\t", "- -", "'", "%YAML 3", "\x00", "\ud7ff", "? ", "<<: 1")  # fmt: skip
+           "{a: 1, a: 2}", "1:30", "\t", "- -", "'", "%YAML 3", "\x00", "? ", "<<: 1")  # fmt: skip
 
     def check(content: dict[str, Any], raw: str, twice: bool) -> None:
         text = yaml.safe_dump(content, allow_unicode=True)

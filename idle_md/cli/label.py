@@ -58,6 +58,14 @@ def label(
     max_atoms: Annotated[
         int | None, typer.Option(min=1, help="Only geometries of up to this many atoms.")
     ] = None,
+    spin: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Unpaired electrons of the geometries; default: what each declares "
+            "(multiplicity, unpaired), or none.",
+        ),
+    ] = None,
     jobs: Jobs = None,
     scheduler: Scheduler = None,
     retry_failed: Annotated[bool, typer.Option(help="Calculate again what failed.")] = False,
@@ -85,6 +93,7 @@ def label(
             role=role,
             having=having,
             max_atoms=max_atoms,
+            spin=spin,
             jobs=jobs,
             scheduler=scheduler,
             retry_failed=retry_failed,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from idle_md.data.frames import Frame, read_frames
 from idle_md.data.manifest import Manifest
-from idle_md.data.states import CHARGE, check_closed_shells, plain, total_charge
+from idle_md.data.states import CHARGE, check_spins, plain, total_charge
 from idle_md.data.store import Labels, Store
 from idle_md.data.xyzline import LABEL, quoted, real
 from idle_md.elements import symbols
@@ -30,8 +30,9 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
     The labels of level ``f`` are the key ``f_energy`` of the comment line (eV) and the columns
     ``f_forces`` (eV/angstrom); a frame without them has no such label. ``molecule`` names the
     group (the chemical formula where no frame has one), ``role`` the split, ``charge`` (also
-    ``total_charge`` and the like) the total charge. A frame that declares an open shell is refused.
-    All other keys of the comment line are kept in ``info``, other columns are not.
+    ``total_charge`` and the like) the total charge. A spin (``multiplicity``, ``unpaired``) must be
+    one that so many electrons can have; it and all other keys of the comment line are kept in
+    ``info``, other columns are not.
 
     Parameters
     ----------
@@ -57,7 +58,10 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
     if wanted:
         _check_units(path, frames)
     n_atoms = [len(frame.numbers) for frame in frames]
-    check_closed_shells([f.place for f in frames], [f.pairs for f in frames], n_atoms)
+    charges = [_charge(frame) for frame in frames]
+    check_spins(
+        [f.place for f in frames], [f.pairs for f in frames], [f.numbers for f in frames], charges
+    )
     offsets = np.concatenate([[0], np.cumsum(n_atoms)])
     return Store(
         numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
@@ -65,7 +69,7 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         offsets=offsets,
         cell=np.array([_cell(frame) for frame in frames]),
         pbc=np.array([_pbc(frame) for frame in frames]),
-        charge=np.array([_charge(frame) for frame in frames]),
+        charge=np.array(charges),
         group=_groups(frames),
         role=np.array([frame.pairs.get("role", "") for frame in frames]),
         labels={name: _labels(frames, name) for name in wanted},

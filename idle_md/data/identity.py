@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from idle_md.cells import spanning
+from idle_md.data.states import unpaired_of
 from idle_md.data.store import Store
 
 Array = NDArray[np.float64]
@@ -56,11 +57,11 @@ class Superposition:
 def geometry_ids(store: Store, nuclei: Indices | None = None) -> Indices:
     """A number for every geometry, the same for copies of one, shape (G,).
 
-    Copies have the same charge. Numbers are given by first appearance; ``nuclei`` are those of
-    :func:`nuclear_ids`, where they are known.
+    Copies have the same charge and spin. Numbers are given by first appearance; ``nuclei`` are
+    those of :func:`nuclear_ids`, where they are known.
     """
     known = nuclear_ids(store) if nuclei is None else nuclei
-    return _numbered(np.stack([known, store.charge], axis=1))
+    return _numbered(np.stack([known, store.charge, unpaired_of(store)], axis=1))
 
 
 def nuclear_ids(store: Store) -> Indices:

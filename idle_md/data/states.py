@@ -1,7 +1,7 @@
 """Charge and spin under the names that programs and data sets give them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,11 @@ CHARGE = frozenset(
 )
 """Names of the total charge, without capitals and underscores."""
 _MULTIPLICITY = frozenset(("multiplicity", "spinmultiplicity", "mult"))
-_SPIN = frozenset(("spin", "totalspin"))  # 2S + 1 or 2S
+_EITHER = frozenset(("spin", "totalspin"))  # 2S + 1 or 2S
 _UNPAIRED = frozenset(
     ("unpaired", "nunpaired", "unpairedelectrons", "numunpairedelectrons", "uhf", "nuhf")
 )
-SPIN = frozenset(["spin", "totalspin"])  # 2S + 1 or 2S
-_UNPAIRED = frozenset(
-    ["unpaired", "nunpaired", "unpairedelectrons", "numunpairedelectrons", "uhf", "nuhf"]
-)
-SPIN = _MULTIPLICITY | _SPIN | _UNPAIRED
+SPIN = _MULTIPLICITY | _EITHER | _UNPAIRED
 """Names of what tells the spin."""
 
 
@@ -57,17 +53,36 @@ def _charge(key: str, value: Any) -> int:
     return int(charge)
 
 
-def open_shell(values: Mapping[str, Any], n_atoms: int) -> str:
-    """What says that the electrons are not all paired, such as ``spin=3``; nothing if nothing does.
+def unpaired_electrons(values: Mapping[str, Any], n_electrons: int) -> int | None:
+    """The number of unpaired electrons among some values by name; None where none is given.
 
-    ``spin`` is a multiplicity or a number of unpaired electrons, depending on who writes it: 0 and
-    1 are closed shells. Isolated atoms may be open.
+    ``spin`` is a multiplicity or a number of unpaired electrons, depending on who writes it: of an
+    even number of electrons an even number is unpaired, so one of the two fits.
+
+    Raises
+    ------
+    ValueError
+        So many electrons cannot have that spin, or two names give different ones.
     """
-    for key, value in values.items():
-        closed = 1 if plain(key) in _MULTIPLICITY | _SPIN else 0
-        if plain(key) in SPIN and n_atoms > 1 and _number(value) > closed:
-            return f"{key}={value}"
-    return ""
+    spins = {key: value for key, value in values.items() if plain(key) in SPIN}
+    found = {k: _unpaired(k, v, n_electrons) for k, v in spins.items() if np.isfinite(_number(v))}
+    if len(set(found.values())) > 1:
+        told = " and ".join(f"{key}={spins[key]}" for key in found)
+        raise ValueError(f"{told} are two spins; leave the right one")
+    return next(iter(found.values()), None)
+
+
+def _unpaired(key: str, value: Any, n_electrons: int) -> int:
+    name, number = plain(key), _number(value)
+    meant = [number - 1] if name in _MULTIPLICITY else [number]
+    if name in _EITHER:
+        meant.append(number - 1)
+    for unpaired in meant:
+        if unpaired in range(n_electrons % 2, n_electrons + 1, 2):
+            return int(unpaired)
+    raise ValueError(
+        f"{key}={value} is no spin of {n_electrons} electrons; correct it, or the charge"
+    )
 
 
 def _number(value: Any) -> float:
@@ -77,8 +92,13 @@ def _number(value: Any) -> float:
         return np.nan
 
 
-def check_closed_shells(places: list[str], values: list[Mapping[str, Any]], n_atoms: Any) -> None:
-    """Check that no frame is declared to be an open shell.
+def check_spins(
+    places: Sequence[str],
+    values: Sequence[Mapping[str, Any]],
+    numbers: Sequence[Any],
+    charges: Sequence[int],
+) -> None:
+    """Check that the spins that frames declare are possible.
 
     Parameters
     ----------
@@ -86,36 +106,105 @@ def check_closed_shells(places: list[str], values: list[Mapping[str, Any]], n_at
         Names of the frames, G of them, for the message.
     values
         What each says of itself, by name.
-    n_atoms
-        Number of atoms of each, shape (G,).
+    numbers
+        Atomic numbers of each.
+    charges
+        Total charge of each.
+
+    Raises
+    ------
+    ValueError
+        One is not.
+    """
+    for place, each, z, charge in zip(places, values, numbers, charges, strict=True):
+        try:
+            unpaired_electrons(each, int(np.sum(z)) - int(charge))
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+
+
+def unpaired_of(store: Store) -> NDArray[np.int64]:
+    """Unpaired electrons that the columns of a store declare, none where they say nothing, (G,).
+
+    Raises
+    ------
+    ValueError
+        A geometry cannot have the spin that it is said to have.
+    """
+    unpaired = np.zeros(store.n_geometries, np.int64)
+    columns = {key: column for key, column in store.info.items() if plain(key) in SPIN}
+    if not columns:
+        return unpaired
+    electrons = np.add.reduceat(store.numbers, store.offsets[:-1]) - store.charge
+    for index, row in enumerate(zip(*columns.values(), strict=True)):
+        try:
+            found = unpaired_electrons(dict(zip(columns, row, strict=True)), int(electrons[index]))
+        except ValueError as error:
+            raise ValueError(f"geometry {index} ({store.group[index]}): {error}") from error
+        unpaired[index] = found or 0
+    return unpaired
+
+
+def check_closed_shells(store: Store, what: str) -> None:
+    """Check that no geometry of several atoms is declared to be an open shell.
+
+    Parameters
+    ----------
+    store
+        Geometries.
+    what
+        Who needs closed shells, such as ``sampling``.
 
     Raises
     ------
     ValueError
         One is.
     """
-    told = [open_shell(each, int(n)) for each, n in zip(values, n_atoms, strict=True)]
-    wrong = [index for index, text in enumerate(told) if text]
-    if wrong:
+    unpaired = unpaired_of(store)
+    wrong = np.flatnonzero((unpaired > 0) & (store.n_atoms > 1))
+    if len(wrong):
         raise ValueError(
-            f"{places[wrong[0]]}: {told[wrong[0]]} is an open shell, as are {len(wrong) - 1} other "
-            "frames; levels and models here are those of closed shells: leave such frames out"
+            f"geometry {wrong[0]} ({store.group[wrong[0]]}) is an open shell of "
+            f"{unpaired[wrong[0]]} unpaired electrons, as are {len(wrong) - 1} others: {what} "
+            "knows closed shells alone; leave such geometries out"
         )
 
 
-def check_states(store: Store) -> None:
-    """Check that what the columns of a store say of charge and spin is true of it.
+def check_one_spin(store: Store) -> None:
+    """Check that molecules of the same atoms and charge have one spin: a model sees none.
 
     Raises
     ------
     ValueError
-        A geometry is declared to be an open shell, or its column of charges has another than it.
+        Two have different ones.
     """
-    spins = {key: column for key, column in store.info.items() if plain(key) in SPIN}
-    if spins:
-        rows = [dict(zip(spins, row, strict=True)) for row in zip(*spins.values(), strict=True)]
-        places = [f"geometry {index} ({name})" for index, name in enumerate(store.group)]
-        check_closed_shells(places, list(rows), store.n_atoms)
+    unpaired = unpaired_of(store)
+    if not unpaired.any():
+        return
+    counts = store.element_counts(store.elements).astype(np.int64)
+    kinds = np.concatenate([counts, store.charge[:, None]], axis=1)
+    _, kind = np.unique(kinds, axis=0, return_inverse=True)
+    kind = kind.reshape(-1)
+    first = np.unique(kind, return_index=True)[1][kind]
+    wrong = np.flatnonzero(unpaired != unpaired[first])
+    if len(wrong):
+        one, other = int(first[wrong[0]]), int(wrong[0])
+        raise ValueError(
+            f"geometries {one} and {other} ({store.group[other]}) are of the same atoms with "
+            f"{unpaired[one]} and {unpaired[other]} unpaired electrons, which a model does not "
+            "see; train on one of the two states"
+        )
+
+
+def check_states(store: Store) -> None:
+    """Check that what the columns of a store say of charge and spin can be true of it.
+
+    Raises
+    ------
+    ValueError
+        A geometry cannot have its spin, or its column of charges has another charge than it.
+    """
+    unpaired_of(store)
     for key, column in store.info.items():
         if plain(key) in CHARGE:
             charge = _numbers(column)

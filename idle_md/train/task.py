@@ -12,7 +12,7 @@ from torch import Tensor
 from idle_md.data import GeometryTensors, Store, draw_labels, join, load, merge_copies, split
 from idle_md.data.identity import nuclear_ids
 from idle_md.data.joining import check_copies
-from idle_md.data.states import check_states
+from idle_md.data.states import check_one_spin, check_states
 from idle_md.train.batches import BatchStream, Indices
 from idle_md.train.config import Label, TrainConfig
 from idle_md.train.loss import Objective
@@ -51,6 +51,7 @@ def build_task(config: TrainConfig) -> Task:
     store = load_store(config)
     _check_labels(config, store)
     check_states(store)
+    check_one_spin(store)
     nuclei = nuclear_ids(store)
     check_copies(store, config.fidelities, nuclei)
     splits = split(store, **config.data.split.model_dump(), nuclei=nuclei)

@@ -182,6 +182,10 @@ def _overview(summary: "Summary") -> "Table":
     table.add_row(
         "charges", ", ".join(f"{q:+d} ({n:,})" if q else f"0 ({n:,})" for q, n in charges.items())
     )
+    unpaired = summary.n_geometries_by_unpaired_electrons
+    if set(unpaired) != {0}:
+        counts = ", ".join(f"{number} ({n:,})" for number, n in unpaired.items())
+        table.add_row("unpaired electrons", counts)
     table.add_row(
         "atoms per geometry", f"{smallest} to {largest}, mean {summary.mean_atoms_per_geometry:.1f}"
     )

@@ -14,8 +14,11 @@ _PAIR = re.compile(
 )
 _ASSIGNED = re.compile(r"""[^\s=]=[^\s=]""")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?")
-_ENERGY = re.compile(rf"(?:^|[\s,;(])(?:E|energy)\s*[:= ]\s*({_NUMBER.pattern})(?![\w.])", re.I)
+_NUMBER = r"[+-]?\d*\.\d+(?:[eEdD][+-]?\d+)?"
+_UNIT = r"hartree|Eh|Ha|eV|kcal/mol|kJ/mol"
+_ENERGY = re.compile(
+    rf"(?:^|(?<=[\s,;(]))(?:E|energy)\s*[:= ]\s*({_NUMBER})(?![\w.])(?:\s*({_UNIT})\b)?", re.I
+)
 LABEL = re.compile(r"energ|force|gradient|stress|virial", re.IGNORECASE)
 """What is in keys that look like labels."""
 _PLAIN = re.compile(r"""[^\s"'\\{}]+""")
@@ -50,14 +53,15 @@ def real(text: str) -> float:
     return float(re.sub("[dD]", "e", text) if _REAL.fullmatch(text) else text)
 
 
-def comment_energy(comment: str) -> float | None:
-    """The energy in a comment of plain XYZ; None unless there is exactly one.
+def comment_energy(comment: str) -> tuple[float, str] | None:
+    """The energy in a comment of plain XYZ and its unit, if it says it; None unless there is one.
 
     It is a number by itself, or one that follows ``E`` or ``energy``: ``E = -17.1`` of CP2K,
     ``energy: -5.07 gnorm: 0.001`` of xtb, ``Coordinates from ORCA-job x E -76.3`` of ORCA.
     """
-    found = [comment] if _NUMBER.fullmatch(comment.strip()) else _ENERGY.findall(comment)
-    return real(found[0].strip()) if len(found) == 1 else None
+    alone = _ENERGY.fullmatch(f"E {comment.strip()}")
+    found = [alone] if alone else list(_ENERGY.finditer(comment))
+    return (real(found[0][1]), found[0][2] or "") if len(found) == 1 else None
 
 
 def parse_pairs(line: str) -> dict[str, str]:

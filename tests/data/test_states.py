@@ -1,5 +1,7 @@
 """Charge and spin under the names of the field."""
 
+import re
+
 import ase.db
 import numpy as np
 import pytest
@@ -136,4 +138,8 @@ def test_commands_print_which_key_gave_the_charge_and_the_charges(path, tmp_path
     assert "charges are those of total_charge" in imported.output
     info = CliRunner().invoke(app, ["info", out], env=environment).output
     assert "0 (1), +2 (1)" in info
+    assert "unpaired" not in info
+    (tmp_path / "s.xyz").write_text(WATER.format("mult=1") + 2 * WATER.format("mult=3"))
+    info = CliRunner().invoke(app, ["info", str(tmp_path / "s.xyz")], env=environment).output
+    assert re.search(r"unpaired electrons .* 0 \(1\), 2 \(2\)", info)
     assert np.array_equal(read_extxyz(file).charge, [2, 0])

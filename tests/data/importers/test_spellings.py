@@ -231,6 +231,10 @@ SAME = {
         ),
         mapped("comment"),
     ),
+    "comment with a unit": (
+        xyz(comment="# E = {e} kcal/mol", columns=PLAIN, energy=KCAL_PER_MOL),
+        mapped("comment"),
+    ),
     "crest comment": (xyz(comment="    {e}", columns=PLAIN, energy=HARTREE), mapped("comment")),
     "orca output": (orca_output, ONE | {"format": "ase-io"}),
     "gzip": (xyz("set.xyz.gz", lambda t: gzip.compress(t.encode())), ONE),
@@ -300,6 +304,12 @@ REFUSED = {
         ONE,
         "energies in the comments .* hartree: give --energy-unit",
     ),
+    "comment with another unit": (
+        xyz(comment="energy: {e} eV", columns=PLAIN, energy=HARTREE),
+        mapped("comment"),
+        "the energies are not in eV",
+    ),
+    "frame numbers": (xyz(comment="{g}", columns=PLAIN), mapped("comment"), "not one energy in"),
     "two energies": (
         xyz(comment="energy: {e} of E = {e}", columns=PLAIN, energy=HARTREE),
         mapped("comment"),

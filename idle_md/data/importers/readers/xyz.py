@@ -12,11 +12,11 @@ from idle_md.data.extxyz import read_extxyz, stated_unit
 from idle_md.data.frames import Frame, read_frames
 from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, labelled
+from idle_md.data.importers.readers.plain_xyz import add_forces, comment_energies, forces_beside
 from idle_md.data.importers.request import Request, lookalikes, sanitised
 from idle_md.data.states import plain
-from idle_md.data.xyzline import comment_energy, real
+from idle_md.data.xyzline import real
 
-_COMMENT = "comment"
 _LEVEL_KEYS = {"head", "level", "fidelity", "theory", "leveloftheory", "functional"}
 
 
@@ -37,10 +37,10 @@ def read_xyz(path: Path, request: Request) -> Contents:
     """
     bare = read_extxyz(path, [])
     frames = list(read_frames(path))
-    comments = _comments(path, frames, request)
+    comments = comment_energies(path, frames, request)
     for key in request.forces:
         if Path(key).is_file():
-            _add_forces(path, frames, key)
+            add_forces(path, frames, key)
     energy = _keys(frame.pairs for frame in frames)
     forces = _keys(frame.reals for frame in frames)
     levels = _levels(path, frames, energy, request)
@@ -64,57 +64,8 @@ def read_xyz(path: Path, request: Request) -> Contents:
         stated_unit(path, frames, ("energy", "energies")),
         stated_unit(path, frames, ("length", "position", "positions", "distance")) or "angstrom",
         force_unit=stated_unit(path, frames, ("force", "forces")),
-        notes=[*lookalikes([*energy, *forces], wanted), *comments, *_beside(path, wanted)],
+        notes=[*lookalikes([*energy, *forces], wanted), *comments, *forces_beside(path, wanted)],
     )
-
-
-def _comments(path: Path, frames: list[Frame], request: Request) -> list[str]:
-    """Make the energies in comments values of their key; where they are not asked for, a note.
-
-    Raises
-    ------
-    ValueError
-        A comment holds no energy or several, or there are no other labels and none are asked for.
-    """
-    found = [comment_energy(frame.pairs.get(_COMMENT, "")) for frame in frames]
-    if _COMMENT in request.energy:
-        for frame, energy in zip(frames, found, strict=True):
-            if energy is None:
-                raise ValueError(
-                    f"{frame.place}: not one energy in the comment "
-                    f"{frame.pairs.get(_COMMENT, '')[:60]!r}; write energy=NUMBER there"
-                )
-            frame.pairs[_COMMENT] = repr(energy)
-        return []
-    if all(energy is None for energy in found):
-        return []
-    note = f"energies in the comments are not imported (--energy {_COMMENT}=FIDELITY does)"
-    if not request.names and not any({"energy"} & frame.pairs.keys() for frame in frames):
-        raise ValueError(f"{path}: {note}; programs write them in hartree: give --energy-unit")
-    return [note]
-
-
-def _add_forces(path: Path, frames: list[Frame], key: str) -> None:
-    """Give frames the forces that another file has in place of the positions."""
-    others = list(read_frames(key))
-    if len(others) != len(frames):
-        raise ValueError(f"{key}: {len(others)} frames where {path} has {len(frames)}")
-    for frame, other in zip(frames, others, strict=True):
-        energies = [comment_energy(each.pairs.get(_COMMENT, "")) for each in (frame, other)]
-        if frame.numbers != other.numbers or (None not in energies and len(set(energies)) > 1):
-            raise ValueError(
-                f"{other.place}: other atoms or another energy than in {frame.place}; give the "
-                "forces of the same frames"
-            )
-        frame.reals[key] = other.reals["pos"]
-
-
-def _beside(path: Path, wanted: Request) -> list[str]:
-    """A note where the forces that CP2K writes beside the positions are not imported."""
-    beside = path.with_name(path.name.replace("-pos-", "-frc-"))
-    if beside == path or not beside.is_file() or wanted.forces:
-        return []
-    return [f"not imported: the forces in {beside} (--forces {beside}=FIDELITY does)"]
 
 
 def _levels(path: Path, frames: list[Frame], keys: list[str], request: Request) -> list[str]:

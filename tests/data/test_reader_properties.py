@@ -26,7 +26,7 @@ from idle_md.elements import symbols
 from idle_md.fidelity import LevelOfTheory
 
 SLOW = pytest.mark.slow
-FEW = 200
+FEW = 150
 MANY = 10_000
 
 

@@ -278,6 +278,8 @@ def _typed(arrays: Arrays, name: str, dtype: Any) -> NDArray[Any]:
 
 def _check_shapes(store: Store) -> None:
     n_geometries, n_atoms = store.n_geometries, len(store.numbers)
+    if store.offsets.ndim != 1 or len(store.offsets) == 0:
+        raise ValueError(f"offsets has shape {store.offsets.shape}, it must be (geometries + 1,)")
     if store.offsets[0] != 0 or store.offsets[-1] != n_atoms or (store.n_atoms < 1).any():
         raise ValueError(
             f"offsets must rise from 0 to the number of atoms, {n_atoms}, and no geometry may be "

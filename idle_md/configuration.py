@@ -109,12 +109,10 @@ class _Loader(yaml.SafeLoader):
 
 
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-_FRACTION = r"(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF)"
-for _tag_of, _pattern in (
-    (_INT, r"[-+]?[0-9]+$"),
-    (_FLOAT, rf"([-+]?({_FRACTION})|\.(nan|NaN|NAN))$"),
-):
-    _Loader.add_implicit_resolver(_tag_of, re.compile(_pattern), list("-+.0123456789"))
+_REAL = r"(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF)"
+_DIGITS = list("-+.0123456789")
+_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?[0-9]+$"), _DIGITS)
+_Loader.add_implicit_resolver(_FLOAT, re.compile(rf"([-+]?({_REAL})|\.(nan|NaN|NAN))$"), _DIGITS)
 _Loader.add_constructor(_INT, lambda _, node: int(node.value))
 
 

@@ -58,10 +58,7 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
     if wanted:
         _check_units(path, frames)
     n_atoms = [len(frame.numbers) for frame in frames]
-    charges = [_charge(frame) for frame in frames]
-    check_spins(
-        [f.place for f in frames], [f.pairs for f in frames], [f.numbers for f in frames], charges
-    )
+    check_spins([f.place for f in frames], [f.pairs for f in frames], [f.numbers for f in frames])
     offsets = np.concatenate([[0], np.cumsum(n_atoms)])
     return Store(
         numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
@@ -69,7 +66,7 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         offsets=offsets,
         cell=np.array([_cell(frame) for frame in frames]),
         pbc=np.array([_pbc(frame) for frame in frames]),
-        charge=np.array(charges),
+        charge=np.array([total_charge(frame.pairs) for frame in frames]),
         group=_groups(frames),
         role=np.array([frame.pairs.get("role", "") for frame in frames]),
         labels={name: _labels(frames, name) for name in wanted},
@@ -153,13 +150,6 @@ def _pbc(frame: Frame) -> list[bool]:
     if "Lattice" not in frame.pairs and set(flags) & {"T", "1"}:
         raise ValueError(f"{frame.place}: periodic (pbc), but there is no Lattice; give one")
     return [flag in "T1" for flag in flags]
-
-
-def _charge(frame: Frame) -> int:
-    try:
-        return total_charge(frame.pairs)
-    except ValueError as error:
-        raise ValueError(f"{frame.place}: {error}") from None
 
 
 def _description(frames: list[Frame]) -> str:

@@ -17,8 +17,6 @@ RANKS = ("test", "ood", "validation", "train")
 """Roles, those that a geometry keeps before others where copies have several."""
 ENERGY_GAP, FORCE_GAP = 0.02, 0.1
 """What labels of copies may differ by, in eV and eV/angstrom: rounding, not another state."""
-
-
 _PIECE = 20_000  # copies whose labels are turned at a time
 
 
@@ -136,24 +134,29 @@ def _complete(store: Store, firsts: NDArray[np.int64], copies: NDArray[np.int64]
     its = offsets[copies][owner] + np.concatenate([each.order for each in turned])
     rotations = np.array([each.rotation for each in turned])
     for name, labels in store.labels.items():
-        energy, known = labels.energy[copies], labels.energy[firsts]
         forces = np.einsum("ai,aij->aj", labels.forces[its], rotations[owner])
         forces = forces.astype(labels.forces.dtype)
-        energy_gaps = np.abs(known - energy)
-        force_gaps = np.abs(labels.forces[mine] - forces).max(axis=1)
-        force_gaps = np.maximum.reduceat(force_gaps, ends - counts)
-        wrong = np.flatnonzero((energy_gaps > ENERGY_GAP) | (force_gaps > FORCE_GAP))
-        if len(wrong):
-            one, copy, worst = firsts[wrong[0]], copies[wrong[0]], wrong[0]
+        apart = np.abs(labels.forces[mine] - forces).max(axis=1)
+        gaps = {
+            "energies": (np.abs(labels.energy[firsts] - labels.energy[copies]), ENERGY_GAP, "eV"),
+            "forces": (np.maximum.reduceat(apart, ends - counts), FORCE_GAP, "eV/angstrom"),
+        }
+        for place in np.flatnonzero(np.any([gap > most for gap, most, _ in gaps.values()], axis=0)):
+            told = [
+                f"{kind} differ by {gap[place]:.4g} {unit}"
+                for kind, (gap, most, unit) in gaps.items()
+                if gap[place] > most
+            ]
             raise ValueError(
-                f"geometries {one} and {copy} are copies ({store.group[one]}), but their {name} "
-                f"energies differ by {energy_gaps[worst]:.4g} eV and their forces by up to "
-                f"{force_gaps[worst]:.4g} eV/angstrom; give the wrong one's level another name, or "
-                "remove it"
+                f"geometries {firsts[place]} and {copies[place]} are copies "
+                f"({store.group[firsts[place]]}), but their {name} {' and '.join(told)}; give the "
+                "wrong one's level another name, or remove it"
             )
-        labels.energy[firsts] = np.where(np.isnan(known), energy, known)
-        lacks = np.isnan(labels.forces[mine])
-        labels.forces[mine] = np.where(lacks, forces, labels.forces[mine])
+        for have, rows, found in (
+            (labels.energy, firsts, labels.energy[copies]),
+            (labels.forces, mine, forces),
+        ):
+            have[rows] = np.where(np.isnan(have[rows]), found, have[rows])
 
 
 def _keep_roles(store: Store, first: NDArray[np.int64]) -> NDArray[np.int64]:

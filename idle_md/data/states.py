@@ -96,9 +96,8 @@ def check_spins(
     places: Sequence[str],
     values: Sequence[Mapping[str, Any]],
     numbers: Sequence[Any],
-    charges: Sequence[int],
 ) -> None:
-    """Check that the spins that frames declare are possible.
+    """Check that the charges and spins that frames declare are possible.
 
     Parameters
     ----------
@@ -108,17 +107,15 @@ def check_spins(
         What each says of itself, by name.
     numbers
         Atomic numbers of each.
-    charges
-        Total charge of each.
 
     Raises
     ------
     ValueError
         One is not.
     """
-    for place, each, z, charge in zip(places, values, numbers, charges, strict=True):
+    for place, each, z in zip(places, values, numbers, strict=True):
         try:
-            unpaired_electrons(each, int(np.sum(z)) - int(charge))
+            unpaired_electrons(each, int(np.sum(z)) - total_charge(each))
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
 

@@ -12,7 +12,7 @@ from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, labelled
 from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
-from idle_md.data.states import CHARGE, SPIN, check_spins, plain, total_charge
+from idle_md.data.states import CHARGE, SPIN, check_spins, plain
 
 _ENERGY, _FORCES = "energy", "forces"
 
@@ -48,9 +48,7 @@ def read_ase(path: Path, request: Request) -> Contents:
         images.append(atoms)
     groups = [str(row.key_value_pairs.get("molecule", row.formula)) for row in rows]
     places = [f"{path}, row {row.id}" for row in rows]
-    infos = [atoms.info for atoms in images]
-    charges = [total_charge(info) for info in infos]
-    check_spins(places, infos, [row.numbers for row in rows], charges)
+    check_spins(places, [atoms.info for atoms in images], [row.numbers for row in rows])
     energies = {
         name: np.array([_energy(p, key, v) for p, v in zip(places, values, strict=True)])
         for key, name in wanted.energy.items()

@@ -12,7 +12,7 @@ from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, labelled
 from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
-from idle_md.data.states import check_spins, total_charge
+from idle_md.data.states import check_spins
 
 _ENERGY, _FORCES = "energy", "forces"
 
@@ -34,9 +34,7 @@ def read_ase_io(path: Path, request: Request) -> Contents:
     keys = list(dict.fromkeys(key for each in values for key in each))
     wanted = request.among(path, keys, keys, (_ENERGY, _FORCES))
     sizes = [len(atoms) for atoms in images]
-    infos = [atoms.info for atoms in images]
-    charges = [total_charge(info) for info in infos]
-    check_spins(places, infos, [atoms.numbers for atoms in images], charges)
+    check_spins(places, [atoms.info for atoms in images], [atoms.numbers for atoms in images])
     energies = {
         name: np.array([_array(p, key, v) for p, v in zip(places, values, strict=True)])
         for key, name in wanted.energy.items()

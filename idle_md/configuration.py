@@ -1,5 +1,6 @@
 """What all configurations share: sections, numbers, files, and what is wrong in words."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from inspect import isabstract
@@ -80,14 +81,53 @@ def read_settings(
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path}: not valid YAML or JSON: {error}") from error
     if not isinstance(content, dict):
         fields = kind.model_fields
         keys = [key for key, field in fields.items() if field.is_required()] or list(fields)
         raise ValueError(f"{path} must be a mapping of keys such as {', '.join(keys[:3])}")
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain numbers are those of YAML 1.2, and no plain text is a date; keys do not come twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in pairs if not re.search("int|float|time", tag)]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"the key {twice[0]!r} comes twice in the mapping of line {line}")
+        return super().construct_mapping(node, deep)
+
+
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_REAL = r"(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF)"
+_DIGITS = list("-+.0123456789")
+_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?[0-9]+$"), _DIGITS)
+_Loader.add_implicit_resolver(_FLOAT, re.compile(rf"([-+]?({_REAL})|\.(nan|NaN|NAN))$"), _DIGITS)
+_Loader.add_constructor(_INT, lambda _, node: int(node.value))
+
+
+def parse_yaml(text: str) -> Any:
+    """Values of a text in YAML, as YAML 1.2 has numbers; JSON is YAML.
+
+    Raises
+    ------
+    ValueError
+        It is no YAML, or a key comes twice.
+    """
+    try:
+        return yaml.load(text, _Loader)  # a safe one
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def parse_section(content: Any, kind: type[Kind], source: str = "configuration") -> Kind:

@@ -1,6 +1,5 @@
 """Total charge and spin of a structure, under the names that programs and data sets give them."""
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,11 +13,11 @@ CHARGE = frozenset(
 )
 """Names of the total charge, without capitals and underscores."""
 _MULTIPLICITY = frozenset(("multiplicity", "spinmultiplicity", "mult"))
-_SPIN = frozenset(("spin", "totalspin"))  # 2S + 1 or 2S
+_EITHER = frozenset(("spin", "totalspin"))  # 2S + 1 or 2S
 _UNPAIRED = frozenset(
     ["unpaired", "nunpaired", "unpairedelectrons", "numunpairedelectrons", "uhf", "nuhf"]
 )
-SPIN = _MULTIPLICITY | _SPIN | _UNPAIRED
+SPIN = _MULTIPLICITY | _EITHER | _UNPAIRED
 """Names of what tells the spin."""
 
 
@@ -52,28 +51,36 @@ def _charge(key: str, value: Any) -> int:
     return int(charge)
 
 
-def multiplicity(values: Mapping[str, Any]) -> int | None:
-    """The multiplicity 2S + 1 among some values by name; None where none tells it.
+def unpaired_electrons(values: Mapping[str, Any], n_electrons: int) -> int | None:
+    """The number of unpaired electrons among some values by name; None where none is given.
 
-    ``spin`` is a multiplicity or a number of unpaired electrons, depending on who writes it: 0 and
-    1 are closed shells.
+    ``spin`` is a multiplicity or a number of unpaired electrons, depending on who writes it: of an
+    even number of electrons an even number is unpaired, so one of the two fits.
+
+    Raises
+    ------
+    ValueError
+        So many electrons cannot have that spin, or two names give different ones.
     """
-    for key, value in values.items():
-        name, told = plain(key), number(value)
-        if name in SPIN and math.isfinite(told):
-            return max(1, math.ceil(told + 1 if name in _UNPAIRED else told))
-    return None
+    spins = {key: value for key, value in values.items() if plain(key) in SPIN}
+    found = {k: _unpaired(k, v, n_electrons) for k, v in spins.items() if np.isfinite(number(v))}
+    if len(set(found.values())) > 1:
+        told = " and ".join(f"{key}={spins[key]}" for key in found)
+        raise ValueError(f"{told} are two spins; leave the right one")
+    return next(iter(found.values()), None)
 
 
-def open_shell(values: Mapping[str, Any], n_atoms: int) -> str:
-    """What says that the electrons are not all paired, such as ``spin=3``; nothing if nothing does.
-
-    Isolated atoms may be open.
-    """
-    for key, value in values.items():
-        if n_atoms > 1 and (multiplicity({key: value}) or 1) > 1:
-            return f"{key}={value}"
-    return ""
+def _unpaired(key: str, value: Any, n_electrons: int) -> int:
+    name, told = plain(key), number(value)
+    meant = [told - 1] if name in _MULTIPLICITY else [told]
+    if name in _EITHER:
+        meant.append(told - 1)
+    for unpaired in meant:
+        if unpaired in range(n_electrons % 2, n_electrons + 1, 2):
+            return int(unpaired)
+    raise ValueError(
+        f"{key}={value} is no spin of {n_electrons} electrons; correct it, or the charge"
+    )
 
 
 class State(NamedTuple):
@@ -100,14 +107,15 @@ def state_of(atoms: ase.Atoms) -> State:
     Raises
     ------
     ValueError
-        As :func:`total_charge`.
+        As :func:`total_charge` and :func:`unpaired_electrons`.
     """
     charge: float | None = None
     if any(plain(key) in CHARGE for key in atoms.info):
         charge = total_charge(atoms.info)
     elif atoms.has("initial_charges"):
         charge = float(atoms.get_initial_charges().sum())
-    spin = multiplicity(atoms.info)
+    unpaired = unpaired_electrons(atoms.info, int(atoms.numbers.sum()) - round(charge or 0.0))
+    spin = None if unpaired is None else 1 + unpaired
     if spin is None and atoms.has("initial_magmoms"):
         spin = 1 + round(abs(float(np.sum(atoms.get_initial_magnetic_moments()))))
     return State(charge, spin)

@@ -11,6 +11,7 @@ from idle_md.configuration import (
     load_section,
     nearest,
     parse_section,
+    parse_yaml,
 )
 
 
@@ -86,6 +87,12 @@ def test_file_of_a_section(tmp_path: Path) -> None:
         ("title: !!python/object/apply:os.getcwd []", "not valid YAML"),
         ("- title", "must be a mapping of keys such as title"),
         ("title: a\ncopeis: 2", r"unknown key 'copeis'; did you mean 'copies'"),
+        ("title: a\ncopies: 2\ntitle: b", "the key 'title' comes twice in the mapping of line 1"),
+        ("title: a\nbonds: {HH: {}, HH: {}}", "the key 'HH' comes twice in the mapping of line 2"),
+        ("title: a\ncopies: 1:30", "copies: Input should be a valid integer"),
+        ("title: !!int x", "not valid YAML"),
+        ("title: !!timestamp x", "not valid YAML"),
+        ("title: " + 3000 * "[", "not valid YAML"),
     ],
 )
 def test_wrong_file_is_named(content: str, message: str, tmp_path: Path) -> None:
@@ -93,6 +100,14 @@ def test_wrong_file_is_named(content: str, message: str, tmp_path: Path) -> None
     path.write_text(content)
     with pytest.raises(ValueError, match=rf"molecule\.yaml.*{message}"):
         load_section(path, Molecule)
+
+
+def test_plain_numbers_are_those_of_yaml_1_2() -> None:
+    """They were eight, ninety and a text; texts like dates were dates."""
+    assert parse_yaml("[010, 1:30, 1e-3, 2024-13-45]") == [10, "1:30", 1e-3, "2024-13-45"]
+    values = parse_yaml("[+5, -3, 1., .5e1, -.inf, 0x10, 1_0, true, null, '7']")
+    assert values == [5, -3, 1.0, 5.0, float("-inf"), "0x10", "1_0", True, None, "7"]
+    assert [type(each) for each in values[:4]] == [int, int, float, float]
 
 
 def test_file_that_is_no_text(tmp_path: Path) -> None:

@@ -110,29 +110,48 @@ def join(
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help="File of a published set, or openQDC folder.")],
+    source: Annotated[Path, typer.Argument(help="File of a published set, or folder of one.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .h5 or .extxyz[.gz].")],
     format: Annotated[
-        str, typer.Option(help="extxyz, ani, spice, openqdc, npz, ase or csv; told by default.")
+        str,
+        typer.Option(
+            help="extxyz, ani, spice, openqdc, npz, deepmd, ase, ase-io or csv; told by default."
+        ),
     ] = "auto",
     fidelity: Annotated[
         str | None, typer.Option(help="Name of the level, where the file has one and no name.")
     ] = None,
     energy: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=FIDELITY", help="Energies; repeatable.", rich_help_panel=CONTENT),
+        typer.Option(
+            metavar="KEY=FIDELITY",
+            help="Energies; repeatable. Of plain XYZ: comment=.",
+            rich_help_panel=CONTENT,
+        ),
     ] = None,
     forces: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=FIDELITY", help="Forces; repeatable.", rich_help_panel=CONTENT),
+        typer.Option(
+            metavar="KEY=FIDELITY",
+            help="Forces; repeatable. For CP2K, a file: FILE=.",
+            rich_help_panel=CONTENT,
+        ),
     ] = None,
     stress: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=FIDELITY", help="Stresses, positive under tension; repeatable."),
+        typer.Option(
+            metavar="KEY=FIDELITY",
+            help="Stresses, positive under tension; repeatable.",
+            rich_help_panel=CONTENT,
+        ),
     ] = None,
     virial: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=FIDELITY", help="Virials, -stress times volume; repeatable."),
+        typer.Option(
+            metavar="KEY=FIDELITY",
+            help="Virials, -stress times volume; repeatable.",
+            rich_help_panel=CONTENT,
+        ),
     ] = None,
     geometries: Annotated[
         Path | None,
@@ -261,6 +280,10 @@ def _overview(summary: "Summary") -> "Table":
     table.add_row(
         "charges", ", ".join(f"{q:+d} ({n:,})" if q else f"0 ({n:,})" for q, n in charges.items())
     )
+    unpaired = summary.n_geometries_by_unpaired_electrons
+    if set(unpaired) != {0}:
+        counts = ", ".join(f"{number} ({n:,})" for number, n in unpaired.items())
+        table.add_row("unpaired electrons", counts)
     table.add_row(
         "atoms per geometry", f"{smallest} to {largest}, mean {summary.mean_atoms_per_geometry:.1f}"
     )

@@ -73,6 +73,14 @@ def label(
             min=1, help="Only geometries of up to this many atoms.", rich_help_panel=WHICH
         ),
     ] = None,
+    spin: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Unpaired electrons of the geometries; default: what each declares "
+            "(multiplicity, unpaired), or none.",
+        ),
+    ] = None,
     jobs: Jobs = None,
     scheduler: Scheduler = None,
     retry_failed: Annotated[
@@ -116,6 +124,7 @@ def label(
             role=role,
             having=having,
             max_atoms=max_atoms,
+            spin=spin,
             jobs=jobs,
             scheduler=scheduler,
             retry_failed=retry_failed,

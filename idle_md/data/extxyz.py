@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from idle_md.data.frames import Frame, read_frames
 from idle_md.data.manifest import Manifest
-from idle_md.data.states import check_closed_shells
+from idle_md.data.states import check_spins
 from idle_md.data.store import Labels, Store
 from idle_md.data.voigt import read_voigt
-from idle_md.data.xyzline import quoted, real
+from idle_md.data.xyzline import LABEL, quoted, real
 from idle_md.elements import symbols
 from idle_md.files import replacing
 from idle_md.states import CHARGE, plain, total_charge
@@ -33,8 +33,9 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
     (eV/angstrom^3, six or nine numbers, in ASE's order and sign) and the columns ``f_forces``
     (eV/angstrom); a frame without them has no such label. ``molecule`` names the
     group (the chemical formula where no frame has one), ``role`` the split, ``charge`` (also
-    ``total_charge`` and the like) the total charge. A frame that declares an open shell is refused.
-    All other keys of the comment line are kept in ``info``, other columns are not.
+    ``total_charge`` and the like) the total charge. A spin (``multiplicity``, ``unpaired``) must be
+    one that so many electrons can have; it and all other keys of the comment line are kept in
+    ``info``, other columns are not.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
     if wanted:
         _check_units(path, frames)
     n_atoms = [len(frame.numbers) for frame in frames]
-    check_closed_shells([f.place for f in frames], [f.pairs for f in frames], n_atoms)
+    check_spins([f.place for f in frames], [f.pairs for f in frames], [f.numbers for f in frames])
     offsets = np.concatenate([[0], np.cumsum(n_atoms)])
     return Store(
         numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
@@ -68,7 +69,7 @@ def read_extxyz(path: str | Path, fidelities: Sequence[str] | None = None) -> St
         offsets=offsets,
         cell=np.array([_cell(frame) for frame in frames]),
         pbc=np.array([_pbc(frame) for frame in frames]),
-        charge=np.array([_charge(frame) for frame in frames]),
+        charge=np.array([total_charge(frame.pairs) for frame in frames]),
         group=_groups(frames),
         role=np.array([frame.pairs.get("role", "") for frame in frames]),
         labels={name: _labels(frames, name) for name in wanted},
@@ -97,7 +98,7 @@ def _wanted(
     name = missing[0] if missing else "<fidelity>"
     keys = dict.fromkeys(key for frame in frames for key in (*frame.pairs, *frame.reals))
     others = [key for key in keys if key not in _OWN_KEYS | {"pos", "comment"}]
-    if fidelities is None and not others:
+    if fidelities is None and not any(LABEL.search(key) for key in others):
         return []  # plain geometries
     raise ValueError(
         f"{path}: missing label key: no frame has {name}{_ENERGY} or {name}{_FORCES}; the keys "
@@ -153,13 +154,6 @@ def _pbc(frame: Frame) -> list[bool]:
     if "Lattice" not in frame.pairs and set(flags) & {"T", "1"}:
         raise ValueError(f"{frame.place}: periodic (pbc), but there is no Lattice; give one")
     return [flag in "T1" for flag in flags]
-
-
-def _charge(frame: Frame) -> int:
-    try:
-        return total_charge(frame.pairs)
-    except ValueError as error:
-        raise ValueError(f"{frame.place}: {error}") from None
 
 
 def _description(frames: list[Frame]) -> str:
@@ -266,6 +260,8 @@ def write_extxyz(store: Store, path: str | Path) -> None:
     ------
     OSError
         The file cannot be written.
+    ValueError
+        A name or a text holds a line break.
     """
     columns = _atom_columns(store)
     text = "".join(_frame_text(store, index, columns) for index in range(store.n_geometries))

@@ -1,14 +1,17 @@
 """Frames of an extended XYZ file, checked one by one."""
 
+import bz2
 import codecs
 import gzip
 import io
+import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +19,20 @@ from numpy.typing import NDArray
 from idle_md.data.xyzline import Columns, parse_columns, parse_comment, real
 from idle_md.elements import atomic_numbers
 
-_LATIN_1 = "idle_md.latin_1"
-"""Bytes that are no UTF-8 are letters of Latin 1."""
+_WINDOWS = "idle_md.windows"
+"""Bytes that are no UTF-8 are letters of Windows 1252, which has those of Latin 1."""
+_OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
+"""First bytes of compressed files."""
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
+def _as_windows(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError) or error.encoding != "utf-8":
         raise error
-    return error.object[error.start : error.end].decode("latin-1"), error.end
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
 
 
-codecs.register_error(_LATIN_1, _as_latin_1)
+codecs.register_error(_WINDOWS, _as_windows)
 
 
 @dataclass
@@ -52,7 +58,7 @@ class Frame:
 
 
 def read_frames(path: str | Path) -> Iterator[Frame]:
-    """Frames of a file one after the other, decompressed where its name ends in ``.gz``.
+    """Frames of a file one after the other, decompressed where it is gzip, bzip2 or xz.
 
     Raises
     ------
@@ -66,16 +72,21 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
     try:
         with _opened(path) as file:
             yield from _frames(path, file)
-    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+    except PermissionError:
+        raise
+    except (EOFError, OSError, lzma.LZMAError, zlib.error, UnicodeError) as error:
         raise ValueError(
             f"{path}: cannot be read to its end ({error}); it may be truncated: copy it again"
         ) from error
 
 
 def _opened(path: str | Path) -> TextIO:
-    if str(path).endswith(".gz"):
-        return io.TextIOWrapper(gzip.open(path, "rb"), "utf-8-sig", _LATIN_1)
-    return open(path, encoding="utf-8-sig", errors=_LATIN_1)
+    with open(path, "rb") as raw:
+        start = raw.read(8)
+    opener: Any = next((each for magic, each in _OPENERS if start.startswith(magic)), open)
+    file = opener(path, "rb")
+    encoding = "utf-16" if file.peek(2).startswith(_UTF_16) else "utf-8-sig"
+    return io.TextIOWrapper(file, encoding, _WINDOWS)
 
 
 def _frames(path: str | Path, file: TextIO) -> Iterator[Frame]:
@@ -99,7 +110,7 @@ def _frames(path: str | Path, file: TextIO) -> Iterator[Frame]:
 
 
 def _count(head: str) -> int:
-    if not head.strip().isdigit() or int(head) == 0:
+    if not re.fullmatch(r"\s*0*[1-9]\d{0,9}\s*", head, flags=re.ASCII):
         raise ValueError(
             f"expected a number of atoms, found {head.strip()[:40]!r}; does the frame before have "
             "more atom lines than it announces?"
@@ -117,7 +128,9 @@ def _atoms(
     for atom, row in enumerate(tokens, start=1):
         if len(row) != columns.width:
             raise ValueError(
-                f"atom {atom} has {len(row)} columns where Properties describes {columns.width}"
+                f"atom {atom} has {len(row)} columns where Properties describes {columns.width}; "
+                "describe them in the comment line, such as "
+                "Properties=species:S:1:pos:R:3:forces:R:3"
             )
     numbers = atomic_numbers(row[columns.start["species"]] for row in tokens)
     return numbers, _reals(tokens, columns)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from idle_md.cells import spanning
+from idle_md.data.states import unpaired_of
 from idle_md.data.store import Store
 
 Array = NDArray[np.float64]
@@ -27,6 +28,7 @@ SAME = 2e-4
 NEAR = 1e-2
 """Atoms of near-copies are, in angstrom."""
 _PIECE = 20_000  # geometries whose invariants are calculated at a time
+_ATOMS = 500_000  # in pairs of geometries that are superposed at a time
 _FINEST = 1 / 16  # of the tolerance: what invariants of copies may differ by through rounding
 _ROUNDING = 1e-5  # angstrom: a superposition that cannot be bettered
 _ATOM = 0.3  # angstrom; no two atoms are as close
@@ -61,21 +63,16 @@ class Superposition:
 def geometry_ids(store: Store, nuclei: Indices | None = None) -> Indices:
     """A number for every geometry, the same for copies of one, shape (G,).
 
-    Copies have the same charge. Numbers are given by first appearance; ``nuclei`` are those of
-    :func:`nuclear_ids`, where they are known.
+    Copies have the same charge and spin. Numbers are given by first appearance; ``nuclei`` are
+    those of :func:`nuclear_ids`, where they are known.
     """
     known = nuclear_ids(store) if nuclei is None else nuclei
-    return _numbered(np.stack([known, store.charge], axis=1))
+    return _numbered(np.stack([known, store.charge, unpaired_of(store)], axis=1))
 
 
 def nuclear_ids(store: Store) -> Indices:
     """A number for every arrangement of nuclei, whatever its charge, shape (G,)."""
-    exact: dict[bytes, int] = {}
-    first = np.array([exact.setdefault(_exact(store, g), g) for g in range(store.n_geometries)])
-    ids = np.arange(store.n_geometries)
-    if len(exact) > 1:
-        _merge_rounded(store, np.unique(first), ids)
-    return _numbered(ids[first][:, None])
+    return _numbered(_originals(store)[:, None]) if store.n_geometries else np.empty(0, np.int64)
 
 
 def exact_ids(store: Store) -> Indices:
@@ -98,10 +95,14 @@ def near_copies(store: Store, first: ArrayLike, second: ArrayLike) -> Indices:
         points = _points(store, both, _kinds(store, both))
         tree = cKDTree(points[len(ones) :])
         _, found = tree.query(points[: len(ones)], 3, p=np.inf, distance_upper_bound=NEAR)
-        for one, near in zip(ones.tolist(), found.tolist(), strict=True):
-            candidates = others[[each for each in near if each < len(others)]]
+        near = np.flatnonzero(found[:, 0] < len(others))
+        nearest = others[found[near, 0]]
+        sure = (as_numbered(store, ones[near], nearest)[0] <= NEAR) & (ones[near] != nearest)
+        for one, known, row in zip(ones[near].tolist(), sure, found[near], strict=True):
+            candidates = others[row[row < len(others)]].tolist()
             match = (c for c in candidates if c != one and superposed(store, one, c, NEAR))
-            pairs += [(one, int(each)) for each in list(match)[:1]]
+            pair = candidates[0] if known else next(match, None)
+            pairs += [] if pair is None else [(one, pair)]
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
@@ -121,8 +122,9 @@ def near_between(store: Store, sizes: Sequence[int]) -> Indices:
         for first, last in pairwise(ends)
     ]
     every = np.concatenate([np.empty((0, 2), np.int64), *pairs])
-    new = [superposed(store, int(one), int(other)) is None for one, other in every]
-    pairs_left: Indices = every[np.array(new, dtype=bool)]
+    unsure = every[as_numbered(store, *every.T)[0] > SAME]
+    new = [superposed(store, one, other) is None for one, other in unsure.tolist()]
+    pairs_left: Indices = unsure[np.array(new, dtype=bool)]
     return pairs_left
 
 
@@ -134,7 +136,8 @@ def superposed(store: Store, one: int, other: int, tolerance: float = SAME) -> S
     mine, its = (slice(*store.offsets[each : each + 2]) for each in (one, other))
     numbers = store.numbers[mine], store.numbers[its]
     positions = store.positions[mine], store.positions[its]
-    if _exact(store, one) == _exact(store, other):
+    parts = (numbers, positions, store.cell[[one, other]])
+    if all(np.array_equal(*pair) for pair in parts):
         return Superposition(np.arange(len(numbers[0])), np.eye(3))
     if not store.pbc[one].any():
         return _molecules(numbers, positions, tolerance)
@@ -157,10 +160,66 @@ def turning(store: Store, one: int, copy: int) -> Superposition:
     return found
 
 
-def _exact(store: Store, index: int) -> bytes:
-    mine = slice(store.offsets[index], store.offsets[index + 1])
-    parts = (store.numbers[mine], store.positions[mine], store.cell[index], store.pbc[index])
-    return blake2b(b"".join(each.tobytes() for each in parts), digest_size=16).digest()
+def turnings(store: Store, ones: Indices, copies: Indices) -> Iterator[Superposition]:
+    """What :func:`turning` gives for many pairs, one after the other.
+
+    Raises
+    ------
+    ValueError
+        One is no copy of the other.
+    """
+    for begin in range(0, len(ones), _PIECE):
+        pairs = ones[begin : begin + _PIECE], copies[begin : begin + _PIECE]
+        left, rotations = as_numbered(store, *pairs)
+        for one, copy, rest, rotation in zip(*pairs, left, rotations, strict=True):
+            yield (
+                Superposition(np.arange(store.offsets[one + 1] - store.offsets[one]), rotation)
+                if rest < _ROUNDING
+                else turning(store, int(one), int(copy))
+            )
+
+
+def as_numbered(store: Store, ones: Indices, others: Indices) -> tuple[Array, Array]:
+    """How pairs of geometries superpose if their atoms correspond in their order.
+
+    Parameters
+    ----------
+    store
+        All geometries.
+    ones, others
+        Indices of the pairs, shape (P,).
+
+    Returns
+    -------
+    tuple
+        How far an atom is from its image at most, in angstrom (P,), infinite where atoms of
+        different elements would correspond or crystals are not equal; and the best rotations or
+        reflections (P, 3, 3).
+    """
+    left = np.full(len(ones), np.inf)
+    rotations = np.tile(np.eye(3), (len(ones), 1, 1))
+    n_atoms = store.n_atoms
+    sizes = np.where(n_atoms[ones] == n_atoms[others], n_atoms[ones], 0)
+    for size in np.unique(sizes[sizes > 0]).tolist():
+        alike = np.flatnonzero(sizes == size)
+        for mine in np.array_split(alike, -(-len(alike) * size // _ATOMS)):
+            left[mine], rotations[mine] = _as_numbered(store, ones[mine], others[mine], size)
+    return left, rotations
+
+
+def _as_numbered(store: Store, ones: Indices, others: Indices, size: int) -> tuple[Array, Array]:
+    """The same for pairs of geometries of one size."""
+    rows = [store.offsets[each][:, None] + np.arange(size) for each in (ones, others)]
+    x, y = (store.positions[each] for each in rows)
+    equal = (x == y).all(axis=(1, 2)) & (store.cell[ones] == store.cell[others]).all(axis=(1, 2))
+    x, y = (each - each.mean(axis=1, keepdims=True) for each in (x, y))
+    rotations = _rotation(x, y)
+    left = np.linalg.norm(y @ rotations - x, axis=2).max(axis=1)
+    rotations[equal], left[equal] = np.eye(3), 0.0
+    same = (store.numbers[rows[0]] == store.numbers[rows[1]]).all(axis=1)
+    same &= (store.pbc[ones] == store.pbc[others]).all(axis=1)
+    same &= equal | ~store.pbc[ones].any(axis=1)
+    return np.where(same, left, np.inf), rotations
 
 
 def _numbered(rows: NDArray[np.int64]) -> Indices:
@@ -172,11 +231,11 @@ def _numbered(rows: NDArray[np.int64]) -> Indices:
     return numbers
 
 
-def _merge_rounded(store: Store, indices: Indices, ids: Indices) -> None:
-    """Give each of some geometries the number of the first that it is a copy of."""
-    fine = SAME * _FINEST
-    rounded = np.round(_points(store, indices, _kinds(store, indices)) / fine)
-    cells, cell = np.unique(rounded, axis=0, return_inverse=True)
+def _originals(store: Store) -> Indices:
+    """The first geometry that each is a copy of, or itself, (G,)."""
+    fine, every = SAME * _FINEST, np.arange(store.n_geometries)
+    rounded = np.round(_points(store, every, _kinds(store, every)) / fine)
+    cells, first, cell = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
     cell = cell.reshape(-1)
     near = cKDTree(cells * fine).query_pairs(SAME + 2 * fine, p=np.inf, output_type="ndarray")
     neighbours = defaultdict(list)
@@ -185,15 +244,23 @@ def _merge_rounded(store: Store, indices: Indices, ids: Indices) -> None:
         neighbours[other].append(one)
     crowded = np.bincount(cell, minlength=len(cells)) > 1
     crowded[near.reshape(-1)] = True
-    kept: dict[int, list[int]] = defaultdict(list)
-    for place in np.flatnonzero(crowded[cell]).tolist():
-        index, mine = int(indices[place]), int(cell[place])
+    likely = first.copy()  # the first geometry of a cell and its neighbours
+    np.minimum.at(likely, near[:, 0], first[near[:, 1]])
+    np.minimum.at(likely, near[:, 1], first[near[:, 0]])
+    waiting = np.flatnonzero(crowded[cell])
+    likely = likely[cell[waiting]]
+    sure = as_numbered(store, likely, waiting)[0] <= SAME
+    originals, kept = every.copy(), defaultdict[int, list[int]](list)
+    for index, guess, is_copy in zip(waiting.tolist(), likely.tolist(), sure, strict=True):
+        mine = int(cell[index])
         known = (each for c in (mine, *neighbours[mine]) for each in kept[c])
-        copied = next((each for each in known if superposed(store, each, index)), None)
-        if copied is None:
-            kept[mine].append(index)
+        if is_copy and guess < index and originals[guess] == guess:
+            originals[index] = guess
         else:
-            ids[index] = copied
+            originals[index] = next((k for k in known if superposed(store, k, index)), index)
+        if originals[index] == index:
+            kept[mine].append(index)
+    return originals
 
 
 def _kinds(store: Store, indices: Indices) -> Indices:
@@ -291,11 +358,11 @@ def _orders(
 
 
 def _rotation(one: Array, other: Array) -> Array:
-    """The best rotation or reflection of ``other`` onto ``one``, both (n, 3).
+    """The best rotation or reflection of ``other`` onto ``one``, both (..., n, 3).
 
     Source: Kabsch, Acta Cryst. A 32, 922 (1976).
     """
-    u, _, vt = np.linalg.svd(other.T @ one)
+    u, _, vt = np.linalg.svd(np.swapaxes(other, -1, -2) @ one)
     rotation: Array = u @ vt
     return rotation
 

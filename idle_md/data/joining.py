@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idle_md.data.identity import geometry_ids, turning
+from idle_md.data.identity import geometry_ids, turnings
 from idle_md.data.manifest import Manifest
 from idle_md.data.store import Labels, Store
 from idle_md.states import CHARGE, plain, total_charge
@@ -18,6 +18,7 @@ RANKS = ("test", "ood", "validation", "train")
 ENERGY_GAP, FORCE_GAP, STRESS_GAP = 0.02, 0.1, 1e-3
 """What labels of copies may differ by, in eV, eV/angstrom and eV/angstrom^3: rounding, not another
 state."""
+_PIECE = 20_000  # copies whose labels are turned at a time
 
 
 def from_atoms(images: Sequence[Atoms], group: Sequence[str], role: str = "") -> Store:
@@ -100,51 +101,80 @@ def merge_copies(store: Store) -> Store:
     """
     ids = geometry_ids(store)
     first = np.unique(ids, return_index=True)[1][ids]
-    is_copy = first != np.arange(store.n_geometries)
+    copies = np.flatnonzero(first != np.arange(store.n_geometries))
     merged = store.select(np.arange(store.n_geometries))
-    held_out = set()
-    for copy in np.flatnonzero(is_copy):
-        index = int(first[copy])
-        both = {str(merged.role[index]), str(merged.role[copy])}
-        _complete(merged, index, int(copy))
-        if "train" in both and merged.role[index] in ("test", "ood"):
-            held_out.add(index)
-    if held_out:
-        some = ", ".join(dict.fromkeys(str(merged.group[index]) for index in sorted(held_out)))
+    for turn in _turns(first[copies]):
+        for part in np.array_split(copies[turn], -(-len(turn) // _PIECE)):
+            _complete(merged, first[part], part)
+    held_out = _keep_roles(merged, first)
+    if len(held_out):
+        some = ", ".join(dict.fromkeys(merged.group[held_out].tolist()))
         warnings.warn(
             f"{len(held_out)} geometries have the role train in one place and are held out in "
             f"another ({some}): they are held out",
             stacklevel=2,
         )
-    return merged.select(~is_copy)
+    return merged.select(first == np.arange(store.n_geometries))
 
 
-def _complete(store: Store, index: int, copy: int) -> None:
-    """Give a geometry what its copy has and it has not."""
-    store.role[index] = min(store.role[index], store.role[copy], key=_rank)
-    mine, its = (slice(*store.offsets[each : each + 2]) for each in (index, copy))
-    to_mine = turning(store, index, copy)
+def _turns(values: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Places of values: of every value the first, then of every one the second, and so on."""
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=-1))
+    earlier = np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
+    return [np.sort(order[earlier == turn]) for turn in range(int(earlier.max(initial=-1)) + 1)]
+
+
+def _complete(store: Store, firsts: NDArray[np.int64], copies: NDArray[np.int64]) -> None:
+    """Give geometries, each once, the labels that their copies have and they have not."""
+    counts, offsets = store.n_atoms[firsts], store.offsets
+    ends = np.cumsum(counts)
+    owner = np.repeat(np.arange(len(firsts)), counts)
+    mine = offsets[firsts][owner] + np.arange(ends[-1]) - (ends - counts)[owner]
+    turned = list(turnings(store, firsts, copies))
+    its = offsets[copies][owner] + np.concatenate([each.order for each in turned])
+    rotations = np.array([each.rotation for each in turned])
     for name, labels in store.labels.items():
-        energy, forces = labels.energy[copy], to_mine(labels.forces[its])
-        if np.isnan(labels.energy[index]):
-            labels.energy[index] = energy
-        if np.isnan(labels.forces[mine]).all():
-            labels.forces[mine] = forces
-        stress = to_mine.stress(labels.stress[copy])
-        if np.isnan(labels.stress[index]).all():
-            labels.stress[index] = stress
+        forces = np.einsum("ai,aij->aj", labels.forces[its], rotations[owner])
+        forces = forces.astype(labels.forces.dtype)
+        apart = np.abs(labels.forces[mine] - forces).max(axis=1)
+        stresses = labels.stress[copies]
+        for place in np.flatnonzero(np.isfinite(stresses[:, 0])):
+            stresses[place] = turned[place].stress(stresses[place])
+        strained = np.abs(labels.stress[firsts] - stresses).max(axis=1)
         gaps = {
-            "energies": (abs(labels.energy[index] - energy), ENERGY_GAP, "eV"),
-            "forces": (np.abs(labels.forces[mine] - forces).max(), FORCE_GAP, "eV/angstrom"),
-            "stresses": (np.abs(labels.stress[index] - stress).max(), STRESS_GAP, "eV/angstrom^3"),
+            "energies": (np.abs(labels.energy[firsts] - labels.energy[copies]), ENERGY_GAP, "eV"),
+            "forces": (np.maximum.reduceat(apart, ends - counts), FORCE_GAP, "eV/angstrom"),
+            "stresses": (strained, STRESS_GAP, "eV/angstrom^3"),
         }
-        apart = [f"{k} differ by {gap:.4g} {u}" for k, (gap, most, u) in gaps.items() if gap > most]
-        if apart:
+        for place in np.flatnonzero(np.any([gap > most for gap, most, _ in gaps.values()], axis=0)):
+            told = [
+                f"{kind} differ by {gap[place]:.4g} {unit}"
+                for kind, (gap, most, unit) in gaps.items()
+                if gap[place] > most
+            ]
             raise ValueError(
-                f"geometries {index} and {copy} are copies ({store.group[index]}), but their "
-                f"{name} {' and '.join(apart)}; give the wrong one's level another name, or remove "
-                "it"
+                f"geometries {firsts[place]} and {copies[place]} are copies "
+                f"({store.group[firsts[place]]}), but their {name} {' and '.join(told)}; give the "
+                "wrong one's level another name, or remove it"
             )
+        for have, rows, found in (
+            (labels.energy, firsts, labels.energy[copies]),
+            (labels.forces, mine, forces),
+            (labels.stress, firsts, stresses),
+        ):
+            have[rows] = np.where(np.isnan(have[rows]), found, have[rows])
+
+
+def _keep_roles(store: Store, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give every first geometry the first role of its copies; held out are those with train too."""
+    ranks = np.array([_rank(role) for role in store.role.tolist()])
+    order = np.lexsort((ranks, first))  # stable: of equal ranks the first
+    starts = np.flatnonzero(np.diff(first[order], prepend=-1))
+    firsts = first[order[starts]]
+    store.role[firsts] = store.role[order[starts]]
+    trained = np.unique(first[ranks == RANKS.index("train")])
+    return firsts[np.isin(firsts, trained) & np.isin(store.role[firsts], ("test", "ood"))]
 
 
 def _rank(role: str) -> int:

@@ -280,14 +280,15 @@ class Store:
             An array is missing, or the arrays do not fit.
         """
         try:
-            flat: dict[str, NDArray[Any]] = {
-                name: arrays[name].astype(dtype, copy=False) for name, dtype in _FLAT.items()
-            }
+            flat = {name: _typed(arrays, name, dtype) for name, dtype in _FLAT.items()}
+            symbols(np.unique(flat["numbers"]))
             labels = {
                 name: Labels(
-                    arrays[f"labels/{name}/energy"],
-                    arrays[f"labels/{name}/forces"],
-                    arrays.get(f"labels/{name}/stress", np.empty((0, 6))),
+                    _typed(arrays, f"labels/{name}/energy", np.float64),
+                    _typed(arrays, f"labels/{name}/forces", np.float32),
+                    _typed(arrays, f"labels/{name}/stress", np.float64)
+                    if f"labels/{name}/stress" in arrays
+                    else np.empty((0, 6)),
                 )
                 for name in manifest.levels
             }
@@ -303,8 +304,20 @@ class Store:
             raise ValueError(f"{path}: {error}") from error
 
 
+def _typed(arrays: Arrays, name: str, dtype: Any) -> NDArray[Any]:
+    """An array of a file in its type here, which holds no other numbers than the file."""
+    array = arrays[name]
+    if array.dtype.kind not in {"i": "iu"}.get(np.dtype(dtype).kind, np.dtype(dtype).kind):
+        raise ValueError(f"{name} holds {array.dtype} values, not {np.dtype(dtype)}")
+    if name in ("positions", "cell") and not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; leave such geometries out")
+    return array.astype(dtype, copy=False)
+
+
 def _check_shapes(store: Store) -> None:
     n_geometries, n_atoms = store.n_geometries, len(store.numbers)
+    if store.offsets.ndim != 1 or len(store.offsets) == 0:
+        raise ValueError(f"offsets has shape {store.offsets.shape}, it must be (geometries + 1,)")
     if store.offsets[0] != 0 or store.offsets[-1] != n_atoms or (store.n_atoms < 1).any():
         raise ValueError(
             f"offsets must rise from 0 to the number of atoms, {n_atoms}, and no geometry may be "

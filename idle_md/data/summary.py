@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from idle_md.data.splits import ROLES
+from idle_md.data.states import unpaired_of
 from idle_md.data.store import Store
 from idle_md.elements import symbols
 from idle_md.fidelity import LevelOfTheory
@@ -58,6 +59,8 @@ class Summary(BaseModel):
     n_geometries_by_role: dict[str, int]
     n_geometries_by_charge: dict[int, int]
     """Number of geometries of each total charge."""
+    n_geometries_by_unpaired_electrons: dict[int, int]
+    """Number of geometries of each spin; none are unpaired where nothing is declared."""
     fidelities: dict[str, FidelitySummary]
 
 
@@ -76,6 +79,7 @@ def summarise(store: Store) -> Summary:
         n_periodic=int(store.pbc.any(axis=1).sum()),
         n_geometries_by_role=_by_role(store, np.ones(store.n_geometries, dtype=np.bool_)),
         n_geometries_by_charge=dict(zip(*_counted(store.charge), strict=True)),
+        n_geometries_by_unpaired_electrons=dict(zip(*_counted(unpaired_of(store)), strict=True)),
         fidelities={name: _fidelity(store, name) for name in store.fidelities},
     )
 

@@ -14,6 +14,13 @@ _PAIR = re.compile(
 )
 _ASSIGNED = re.compile(r"""[^\s=]=[^\s=]""")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+")
+_NUMBER = r"[+-]?\d*\.\d+(?:[eEdD][+-]?\d+)?"
+_UNIT = r"hartree|Eh|Ha|eV|kcal/mol|kJ/mol"
+_ENERGY = re.compile(
+    rf"(?:^|(?<=[\s,;(]))(?:E|energy)\s*[:= ]\s*({_NUMBER})(?![\w.])(?:\s*({_UNIT})\b)?", re.I
+)
+LABEL = re.compile(r"energ|force|gradient|stress|virial", re.IGNORECASE)
+"""What is in keys that look like labels."""
 _PLAIN = re.compile(r"""[^\s"'\\{}]+""")
 
 
@@ -41,7 +48,20 @@ def real(text: str) -> float:
     ValueError
         It is none.
     """
+    if "_" in text or not text.isascii():  # numbers to Python alone
+        raise ValueError(f"could not convert string to float: {text!r}")
     return float(re.sub("[dD]", "e", text) if _REAL.fullmatch(text) else text)
+
+
+def comment_energy(comment: str) -> tuple[float, str] | None:
+    """The energy in a comment of plain XYZ and its unit, if it says it; None unless there is one.
+
+    It is a number by itself, or one that follows ``E`` or ``energy``: ``E = -17.1`` of CP2K,
+    ``energy: -5.07 gnorm: 0.001`` of xtb, ``Coordinates from ORCA-job x E -76.3`` of ORCA.
+    """
+    alone = _ENERGY.fullmatch(f"E {comment.strip()}")
+    found = [alone] if alone else list(_ENERGY.finditer(comment))
+    return (real(found[0][1]), found[0][2] or "") if len(found) == 1 else None
 
 
 def parse_pairs(line: str) -> dict[str, str]:
@@ -68,14 +88,22 @@ def parse_pairs(line: str) -> dict[str, str]:
 
 def _unquoted(value: str) -> str:
     if value[:1] == '"':
-        return re.sub(r"\\(.)", r"\1", value[1:-1])
+        return re.sub(r"\\([\"\\])", r"\1", value[1:-1])
     if value[:1] == "[" and re.search(r"[,\s]", value):
         return " ".join(re.findall(r"""[^\s,\[\]"']+""", value))
     return value[1:-1] if value[:1] in ("'", "{") else value
 
 
 def quoted(value: str) -> str:
-    """A value as it is written, in quotes where it needs them."""
+    """A value as it is written, in quotes where it needs them.
+
+    Raises
+    ------
+    ValueError
+        It holds a line break.
+    """
+    if re.search(r"[\r\n]", value):
+        raise ValueError(f"{value[:40]!r} holds a line break, as no extended XYZ can: write .h5")
     if _PLAIN.fullmatch(value):
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')

@@ -14,8 +14,8 @@ from idle_md.label.journal import Journal, Record
 from idle_md.label.levels import find_level
 from idle_md.label.programs.base import LabelError, Level, Result
 
-Geometry = tuple[str, NDArray[np.int64], NDArray[np.float64], NDArray[Any], NDArray[Any], int]
-"""Identity, atomic numbers, positions, cell, periodicity and charge."""
+Geometry = tuple[str, NDArray[np.int64], NDArray[np.float64], NDArray[Any], NDArray[Any], int, int]
+"""Identity, atomic numbers, positions, cell, periodicity, charge and unpaired electrons."""
 
 _journals: dict[str, Journal] = {}
 _level = lru_cache(maxsize=None)(find_level)
@@ -35,12 +35,12 @@ def calculate_chunk(
         _journals[folder] = Journal(Path(folder))
     journal, outcomes, total = _journals[folder], [], 0.0
     calculator = _level(level)
-    for name, numbers, positions, cell, pbc, charge in chunk:
+    for name, numbers, positions, cell, pbc, charge, unpaired in chunk:
         atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc)
         begun = cpu_seconds()
         energy, forces, reason = None, None, ""
         try:
-            result = calculate(calculator, atoms, charge)
+            result = calculate(calculator, atoms, charge, unpaired)
             energy, forces = result.energy, result.forces
         except LabelError as error:
             reason = str(error)
@@ -58,7 +58,7 @@ def close_journal(folder: str) -> None:
         _journals.pop(folder).close()
 
 
-def calculate(level: Level, atoms: Atoms, charge: int = 0) -> Result:
+def calculate(level: Level, atoms: Atoms, charge: int = 0, unpaired: int = 0) -> Result:
     """Calculate one geometry after the checks that all levels share.
 
     Raises
@@ -67,8 +67,8 @@ def calculate(level: Level, atoms: Atoms, charge: int = 0) -> Result:
         If there can be no label, whatever the reason.
     """
     try:
-        _check_geometry(atoms, charge)
-        result = level.calculate(atoms, charge, 0)
+        _check_geometry(atoms, charge, unpaired)
+        result = level.calculate(atoms, charge, unpaired)
     except LabelError:
         raise
     except Exception as error:  # a program's own troubles are a failed label, not the end
@@ -79,8 +79,8 @@ def calculate(level: Level, atoms: Atoms, charge: int = 0) -> Result:
     return result
 
 
-def _check_geometry(atoms: Atoms, charge: int) -> None:
-    """Refuse atoms on top of each other and odd numbers of electrons."""
+def _check_geometry(atoms: Atoms, charge: int, unpaired: int) -> None:
+    """Refuse atoms on top of each other and electrons that cannot be unpaired so."""
     if not np.isfinite(atoms.positions).all():
         raise LabelError("a position is not a finite number")
     first, second, distance = closest_pair(atoms)
@@ -89,10 +89,12 @@ def _check_geometry(atoms: Atoms, charge: int) -> None:
             f"atoms {first} and {second} are {distance:.2f} angstrom apart, less than {CLOSE}"
         )
     electrons = int(atoms.numbers.sum()) - charge
-    if electrons % 2:
+    if (electrons - unpaired) % 2 or not 0 <= unpaired <= electrons:
+        what = "odd" if electrons % 2 else "even"
         raise LabelError(
-            f"odd number of electrons, {electrons}: only closed shells are labelled, is the charge "
-            f"{charge} right?"
+            f"{what} number of electrons, {electrons}, with {unpaired} unpaired: is the charge "
+            f"{charge} right? Otherwise give the number of unpaired electrons by --spin and "
+            "--retry-failed"
         )
 
 

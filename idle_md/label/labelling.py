@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from idle_md.data import Store
 from idle_md.data.identity import geometry_ids
-from idle_md.data.states import check_states
+from idle_md.data.states import check_states, unpaired_of
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label.calculation import Geometry, calculate_chunk, close_journal
 from idle_md.label.cluster import work_through, workers
@@ -18,6 +18,7 @@ from idle_md.label.journal import Journal, Record, locked
 from idle_md.label.levels import fidelity_name, find_level
 from idle_md.label.merging import FAILED, Report, identity, journal_folder, merge, remove_folder
 from idle_md.label.selection import Chooser, Score, choose
+from idle_md.label.spins import check_spins_of, declared
 
 TASK_SECONDS = 1.0  # what one task should take
 LARGEST_TASK = 500
@@ -37,6 +38,7 @@ def label(
     role: str | None = None,
     having: str | None = None,
     max_atoms: int | None = None,
+    spin: int | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
     retry_failed: bool = False,
@@ -64,6 +66,9 @@ def label(
         Of the draw.
     role, having, max_atoms
         Consider only geometries of this role, with a label of this fidelity, up to this size.
+    spin
+        Number of unpaired electrons of those that are considered, for the store to keep. Where not
+        given it is what each declares, none where nothing is said.
     jobs, scheduler
         Processes here, or a running Dask scheduler, whose workers must see the store's folder.
     retry_failed
@@ -76,14 +81,15 @@ def label(
     FileNotFoundError
         If there is no store.
     ValueError
-        If the level is unknown, the labels of that name are of another one, or the store is no
-        store.
+        If the level is unknown, the labels of that name are of another one, the store is no
+        store, or a geometry has another spin or one that the level does not know.
     BlockingIOError
         If the store is being labelled at this level.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    theory = find_level(level).theory
+    calculator = find_level(level)
+    theory = calculator.theory
     fidelity = fidelity or fidelity_name(level)
     folder = journal_folder(path, fidelity)
     with locked(folder / "lock", f"`idle-md label` at {level}"):
@@ -93,6 +99,9 @@ def label(
         store = Store.read(path)
         check_states(store)
         wanted = _wanted(store, role, having, max_atoms)
+        if spin is not None:
+            store = declared(path, wanted, spin)
+        check_spins_of(calculator, store, wanted)
         plan = _plan(store, fidelity, wanted, subset, select, seed, retry_failed)
         try:
             if plan:
@@ -148,12 +157,13 @@ def _plan(
         n = min(max(0, subset - len(known)), len(missing))
         missing = choose(store, missing, n, select, seed, known)
     plan: dict[int, Geometry] = {}  # one of every geometry and its copies
-    ids = geometry_ids(store)
+    ids, unpaired = geometry_ids(store), unpaired_of(store)
     for index in missing.tolist():
         mine = slice(store.offsets[index], store.offsets[index + 1])
-        name = identity(store, index)
+        name = identity(store, index, int(unpaired[index]))
         arrays = (store.numbers[mine], store.positions[mine], store.cell[index], store.pbc[index])
-        plan.setdefault(int(ids[index]), (name, *arrays, int(store.charge[index])))
+        state = int(store.charge[index]), int(unpaired[index])
+        plan.setdefault(int(ids[index]), (name, *arrays, *state))
     return list(plan.values())
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from idle_md.data import Labels, Manifest, Store, load
 from idle_md.data.identity import geometry_ids, turning
+from idle_md.data.states import unpaired_of
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label.journal import Record, locked, read_journals
 
@@ -82,9 +83,10 @@ def store_of(path: Path) -> Path:
     return made
 
 
-def identity(store: Store, index: int) -> str:
-    """Return what a geometry is called in journals."""
-    return hashlib.sha256(store.key(index)).hexdigest()[:32]
+def identity(store: Store, index: int, unpaired: int = 0) -> str:
+    """Return what a geometry with so many unpaired electrons is called in journals."""
+    spin = b"%d unpaired" % unpaired if unpaired else b""
+    return hashlib.sha256(store.key(index) + spin).hexdigest()[:32]
 
 
 def merge(path: Path, folder: Path, theory: LevelOfTheory, report: Report) -> None:
@@ -151,7 +153,8 @@ def merged(
 
 def _shared(store: Store, records: dict[str, Record]) -> list[Record | None]:
     """The record of every geometry, its own or that of a copy with the forces turned, (G,)."""
-    own = [records.get(identity(store, index)) for index in range(store.n_geometries)]
+    spins = enumerate(unpaired_of(store).tolist())
+    own = [records.get(identity(store, index, unpaired)) for index, unpaired in spins]
     ids, known = geometry_ids(store), dict[int, int]()
     for index, record in enumerate(own):
         if record is not None and record.energy is not None:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, SerializeAsAny, TypeAdapter, field_validator, model_validator
 
-from idle_md.configuration import Count, Section, parse_section, read_settings
+from idle_md.configuration import Count, Section, parse_section, parse_yaml, read_settings
 from idle_md.data import GeometryTensors, Store
 from idle_md.elements import atomic_numbers
 from idle_md.nn import BackboneSection, PaiNN, backbone_class
@@ -319,4 +318,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ValueError(f"override {override!r}: {parent!r} is not a section")
         content = child
-    content[last] = yaml.safe_load(value)
+    try:
+        content[last] = parse_yaml(value)
+    except ValueError as error:
+        raise ValueError(f"override {override!r}: {error}") from error

@@ -13,7 +13,7 @@ from torch import Tensor
 from idle_md.data import GeometryTensors, Store, draw_labels, join, load, merge_copies, split
 from idle_md.data.identity import nuclear_ids
 from idle_md.data.joining import check_copies
-from idle_md.data.states import check_states
+from idle_md.data.states import check_one_spin, check_states, unpaired_of
 from idle_md.data.store import KINDS
 from idle_md.train.batches import BatchStream, Indices
 from idle_md.train.config import Label, TrainConfig
@@ -53,6 +53,7 @@ def build_task(config: TrainConfig) -> Task:
     store = load_store(config)
     _check_labels(config, store)
     check_states(store)
+    check_one_spin(store)
     nuclei = nuclear_ids(store)
     check_copies(store, config.fidelities, nuclei)
     splits = split(store, **config.data.split.model_dump(), nuclei=nuclei)
@@ -83,18 +84,20 @@ def elements_of(task: Task, column: int | None = None) -> list[int]:
 def states_of(task: Task) -> dict[str, dict[str, dict[int, int]]]:
     """Return how many geometries each fidelity is trained on, by total charge and multiplicity.
 
-    The multiplicity is the lowest that the number of electrons allows; lone atoms have none here.
+    The multiplicity is the one declared, or else the lowest that the number of electrons allows;
+    lone atoms have none here.
     """
     labelled, train = labelled_geometries(task.tensors), task.splits["train"]
     counts = task.store.element_counts(task.store.elements)
-    electrons = counts @ np.array(task.store.elements) - task.store.charge
+    electrons = (counts @ np.array(task.store.elements)).astype(np.int64) - task.store.charge
+    unpaired = np.maximum(unpaired_of(task.store), electrons % 2)
     found = {}
     for column, fidelity in enumerate(task.config.fidelities):
         shown = train[labelled[train, column]]
         molecules = shown[task.store.n_atoms[shown] > 1]
         states = {
             "charges": task.store.charge[shown],
-            "multiplicities": 1 + electrons[molecules].astype(np.int64) % 2,
+            "multiplicities": 1 + unpaired[molecules],
         }
         found[fidelity] = {name: _counted(values) for name, values in states.items()}
     return found

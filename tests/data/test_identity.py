@@ -8,8 +8,14 @@ import pytest
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from idle_md.data import Labels, Store, from_atoms, join, load, merge_copies, split
-from idle_md.data.identity import geometry_ids, near_copies, nuclear_ids, superposed
+from idle_md.data import Labels, Store, from_atoms, identity, join, load, merge_copies, split
+from idle_md.data.identity import (
+    geometry_ids,
+    near_between,
+    near_copies,
+    nuclear_ids,
+    superposed,
+)
 
 
 def changed(store: Store, seed: int, decimals: int = 10) -> Store:
@@ -170,3 +176,26 @@ def test_near_copies_are_pairs_of_what_hardly_differs(part) -> None:
     shaken = replace(part, positions=part.positions + 0.05)
     shaken.positions += np.random.default_rng(0).normal(size=shaken.positions.shape) * 0.2
     assert len(near_copies(join([part, shaken]), np.arange(n), np.arange(n, 2 * n))) == 0
+
+
+def test_rounded_copies_are_found_and_merged_without_superposing_them_one_by_one(
+    part, monkeypatch
+) -> None:
+    """Every label is in one of several copies, which one at a time would take minutes to join."""
+    energy, forces = part.labels["wb97x"].energy, part.labels["wb97x"].forces
+    empty = Labels.empty(part.n_geometries, len(part.numbers))
+    parts = [
+        replace(part, labels={"wb97x": labels}, positions=np.round(part.positions, decimals))
+        for decimals, labels in ((10, empty), (7, Labels(energy, empty.forces)), (6, empty))
+    ]
+    parts[2].labels = {"wb97x": Labels(empty.energy, forces)}
+    joined = join(parts)
+    monkeypatch.setattr(identity, "superposed", None)
+    merged = merge_copies(joined)
+    assert merged.n_geometries == part.n_geometries
+    np.testing.assert_array_equal(merged.labels["wb97x"].energy, energy)
+    np.testing.assert_allclose(merged.labels["wb97x"].forces, forces, atol=5e-3)
+    assert len(near_between(joined, [part.n_geometries] * 3)) == 0
+    joined.labels["wb97x"].energy[-part.n_geometries :] = energy + 0.03
+    with pytest.raises(ValueError, match=r"wb97x energies differ by 0\.03 eV"):
+        merge_copies(joined)

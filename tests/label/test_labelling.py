@@ -314,8 +314,8 @@ def test_a_turned_copy_is_calculated_once_and_gets_turned_forces(make_store) -> 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("multiplicity", 3, r"geometry 1 \(CH4\): multiplicity=3 is an open shell"),
-        ("n_unpaired", 1.0, "n_unpaired=1.0 is an open shell"),
+        ("multiplicity", 2, r"geometry 1 \(CH4\): multiplicity=2.0 is no spin of 10 electrons"),
+        ("n_unpaired", 3.0, "n_unpaired=3.0 is no spin of 10 electrons; correct it, or the charge"),
         ("total_charge", 2, "has the charge 0, but its column total_charge says 2"),
     ],
 )
@@ -324,7 +324,7 @@ def test_charges_and_spins_in_columns_are_not_passed_over(
 ) -> None:
     path = make_store(2)
     store = Store.read(path)
-    store.info[column] = np.array([0, value])
+    store.info[column] = np.array([np.nan, value])
     store.write(path)
     with pytest.raises(ValueError, match=message):
         label(path, "gfn2", jobs=1)

@@ -163,6 +163,8 @@ def geometries(
     _check_some(path, n_geometries)
     offsets = np.concatenate([[0], np.cumsum(n_atoms, dtype=np.int64)])
     try:
+        if not (np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all()):
+            raise ValueError("an atomic number is no integer")
         symbols(np.unique(numbers))
         return Store(
             numbers=numbers.astype(np.int64),
@@ -236,12 +238,13 @@ def labelled(
             np.where(has_box, stress.get(name, nothing.stress), np.nan),
         )
     for name, each in labels.items():
-        infinite = np.flatnonzero(np.isinf(each.energy))
-        if len(infinite):
-            raise ValueError(
-                f"{path}: {name} energy of geometry {infinite[0]} is infinite; use NaN where there "
-                "is no label"
-            )
+        infinite = np.isinf(each.energy), np.isinf(each.forces).any(axis=1)
+        for what, of in (("energy of geometry", infinite[0]), ("force on atom", infinite[1])):
+            if of.any():
+                raise ValueError(
+                    f"{path}: {name} {what} {of.argmax()} is infinite; use NaN where there is no "
+                    "label"
+                )
     try:
         manifest = Manifest(levels=dict(levels or {}), description=store.manifest.description)
         return replace(store, labels=labels, manifest=manifest)

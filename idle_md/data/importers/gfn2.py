@@ -5,6 +5,7 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from idle_md.data.importers.checks import sampled
+from idle_md.data.states import unpaired_of
 from idle_md.data.store import Store
 from idle_md.units import HARTREE
 
@@ -28,6 +29,7 @@ def beside_gfn2(store: Store, fidelity: str) -> tuple[float, float] | None:
     """
     closed = np.add.reduceat(store.numbers, store.offsets[:-1]) - store.charge
     size = (store.n_atoms > 1) & (store.n_atoms <= _MOST_ATOMS) & (closed % 2 == 0)
+    size &= unpaired_of(store) == 0
     allowed = store.has_forces(fidelity) & size & ~store.pbc.any(axis=1)
     sample = sampled(store, allowed, _GEOMETRIES)
     mine, theirs = [], []

@@ -10,6 +10,8 @@ from idle_md.data.importers.contents import Contents
 from idle_md.data.importers.conversion import converted
 from idle_md.data.importers.readers.ani import read_ani
 from idle_md.data.importers.readers.ase_db import read_ase
+from idle_md.data.importers.readers.ase_io import read_ase_io
+from idle_md.data.importers.readers.deepmd import is_deepmd, read_deepmd
 from idle_md.data.importers.readers.energy_table import read_energy_table
 from idle_md.data.importers.readers.npz import read_npz
 from idle_md.data.importers.readers.openqdc import read_openqdc
@@ -24,27 +26,30 @@ Reader = Callable[[Path, Request], Contents]
 GROUP = "idle_md.importers"
 """Entry points of this group name a :data:`Reader`; their names are formats."""
 
+_XYZ = "extxyz"
 FORMATS: dict[str, Reader] = {
-    "extxyz": read_xyz,
+    _XYZ: read_xyz,
     "ani": read_ani,
     "spice": read_spice,
     "openqdc": read_openqdc,
     "npz": read_npz,
+    "deepmd": read_deepmd,
     "ase": read_ase,
+    "ase-io": read_ase_io,
     "csv": read_energy_table,
 }
 """Readers of this package."""
 
 _ENDINGS = {
-    ".xyz": "extxyz",
-    ".xyz.gz": "extxyz",
-    ".extxyz": "extxyz",
-    ".extxyz.gz": "extxyz",
+    ".xyz": _XYZ,
+    ".extxyz": _XYZ,
     ".npz": "npz",
     ".db": "ase",
     ".json": "ase",
     ".csv": "csv",
+    ".traj": "ase-io",
 }
+_COMPRESSED = (".gz", ".bz2", ".xz")
 
 
 def import_data(
@@ -77,8 +82,9 @@ def import_data(
     path
         File, or folder of openQDC.
     format
-        ``extxyz``, ``ani``, ``spice``, ``openqdc``, ``npz`` (MD17, rMD17, sGDML, PhysNet), ``ase``,
-        ``csv``, or what another package brings; told by the name and the content where ``auto``.
+        ``extxyz``, ``ani``, ``spice``, ``openqdc``, ``npz`` (MD17, rMD17, sGDML, PhysNet),
+        ``deepmd``, ``ase`` (databases), ``ase-io`` (other files that ASE reads), ``csv``, or what
+        another package brings; told by the name and the content where ``auto``.
     fidelity
         Name of the level, for a file that holds one and does not name it.
     energy, forces, stress, virial
@@ -128,7 +134,7 @@ def import_data(
     read = _reader(name)
     if geometries is not None and name != "csv":
         raise ValueError(f"{path}: has geometries of its own; leave --geometries to CSV tables")
-    if level_key is not None and name != "extxyz":
+    if level_key is not None and name != _XYZ:
         raise ValueError(f"{path}: has no frames that name a level; leave --level-key to XYZ files")
     base = None if geometries is None else Path(geometries)
     request = Request(
@@ -152,13 +158,14 @@ def _reader(name: str) -> Reader:
 
 def _format(path: Path) -> str:
     if path.is_dir():
-        return "openqdc"
+        return "deepmd" if is_deepmd(path) else "openqdc"
     if path.suffix in (".h5", ".hdf5"):
         with molecules(path) as groups:
             return "spice" if "conformations" in next(iter(groups.values())) else "ani"
     for ending, name in _ENDINGS.items():
-        if path.name.endswith(ending):
+        if path.name.endswith((ending, *(ending + each for each in _COMPRESSED if name == _XYZ))):
             return name
     raise ValueError(
-        f"{path}: unknown kind of file; say which with --format, one of {', '.join(FORMATS)}"
+        f"{path}: unknown kind of file; say which with --format, one of {', '.join(FORMATS)}; "
+        "ase-io is whatever ASE reads, outputs of ORCA, FHI-aims, VASP and others among it"
     )

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_LABEL = re.compile(r"energ|force|gradient|stress|virial", re.IGNORECASE)
+from idle_md.data.xyzline import LABEL
+
 _NAMING = "--energy KEY=FIDELITY and --forces KEY=FIDELITY (also --stress, --virial)"
 _BOXED = ("stress", "virial", "virials")  # the first that a file has is read
 _UNIT = re.compile(r"units?$", re.IGNORECASE)
@@ -128,7 +129,7 @@ def lookalikes(keys: Iterable[str], request: "Request") -> list[str]:
     """What a user is told of keys that look like labels or weights and are not read."""
     taken = {*request.energy, *request.forces, *request.stress, *request.virial}
     left = [key for key in keys if key not in taken]
-    labels = [key for key in left if _LABEL.search(key) and not _UNIT.search(key)]
+    labels = [key for key in left if LABEL.search(key) and not _UNIT.search(key)]
     weights = [key for key in left if _WEIGHT.search(key)]
     notes = []
     if labels:

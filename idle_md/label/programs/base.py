@@ -34,7 +34,8 @@ class Level(Protocol):
     """A way of calculating labels. Third parties add theirs as entry points `idle_md.levels`.
 
     An entry point's name is the level's name; it is called with that name, once in every worker,
-    and returns an object like this.
+    and returns an object like this. It is given open shells of several atoms if it has an attribute
+    ``knows_spins`` that is true.
     """
 
     theory: LevelOfTheory
@@ -49,7 +50,7 @@ class Level(Protocol):
         charge
             Total charge in elementary charges.
         unpaired
-            Number of unpaired electrons; 0 but for isolated atoms.
+            Number of unpaired electrons; 0 but for isolated atoms where the level knows no spins.
 
         Raises
         ------

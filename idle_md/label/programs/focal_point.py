@@ -32,6 +32,8 @@ class FocalPoint:
     of the number of atoms and goes to the disk beyond what PySCF is allowed.
     """
 
+    knows_spins = True
+
     def __init__(self, name: str) -> None:
         version = importlib.metadata.version("pyscf")
         method, _, basis = name.partition("/")

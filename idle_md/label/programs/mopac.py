@@ -29,6 +29,8 @@ class Mopac:
     some meV/angstrom.
     """
 
+    knows_spins = True
+
     def __init__(self, name: str) -> None:
         version = importlib.metadata.version("mopactools")
         self.theory = LevelOfTheory(

@@ -26,6 +26,8 @@ NOTES = {
 class PySCF:
     """Molecular electronic structure, J. Chem. Phys. 153, 024109 (2020)."""
 
+    knows_spins = True
+
     def __init__(self, name: str) -> None:
         method, _, basis = name.partition("/")
         self._method, self._basis = method.lower(), basis

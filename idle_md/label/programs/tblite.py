@@ -15,6 +15,8 @@ from idle_md.units import HARTREE
 class Tblite:
     """Extended tight binding, JCTC 13, 1989 (2017) and JCTC 15, 1652 (2019)."""
 
+    knows_spins = True
+
     def __init__(self, method: str) -> None:
         version = importlib.metadata.version("tblite")
         self.theory = LevelOfTheory(method=method, program="tblite", version=version)

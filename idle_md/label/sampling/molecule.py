@@ -9,7 +9,7 @@ from ase import Atoms
 from rdkit import Chem, rdBase
 
 from idle_md.data import load
-from idle_md.data.states import check_states
+from idle_md.data.states import check_closed_shells, check_states
 from idle_md.structures import read_structures
 
 STORES = (".h5", ".hdf5", ".extxyz", ".extxyz.gz")
@@ -90,7 +90,17 @@ def _parsed(line: str, place: str) -> Molecule:
         found = Chem.MolFromSmiles(smiles)
     if found is None or found.GetNumAtoms() == 0:
         raise ValueError(f"{place}: {smiles!r} is no SMILES that RDKit can read")
+    _check_closed_shell(found, f"{place}: {smiles!r}")
     return Molecule(name.strip() or smiles, smiles, Chem.GetFormalCharge(found))
+
+
+def _check_closed_shell(molecule: Chem.Mol, place: str) -> None:
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+    if unpaired:
+        raise ValueError(
+            f"{place} has {unpaired} unpaired electrons, and sampling knows closed shells alone: "
+            "label geometries of your own with `idle-md label --spin`"
+        )
 
 
 def _from_sdf(path: Path) -> list[Molecule]:
@@ -99,6 +109,7 @@ def _from_sdf(path: Path) -> list[Molecule]:
         if found is None:
             raise ValueError(f"{path}: entry {n + 1} cannot be read; check it with RDKit")
         title = found.GetProp("_Name") if found.HasProp("_Name") else ""
+        _check_closed_shell(found, f"{path}: entry {n + 1}")
         numbers = [atom.GetAtomicNum() for atom in found.GetAtoms()]
         atoms = Atoms(numbers, found.GetConformer().GetPositions())
         smiles = Chem.MolToSmiles(Chem.RemoveHs(found))
@@ -110,6 +121,7 @@ def _from_sdf(path: Path) -> list[Molecule]:
 def _from_store(path: Path) -> list[Molecule]:
     store = load(path)
     check_states(store)
+    check_closed_shells(store, "sampling")
     smiles = store.info.get("smiles", np.full(store.n_geometries, "")).astype(np.str_)
     molecules = []
     for name in dict.fromkeys(store.group.tolist()):

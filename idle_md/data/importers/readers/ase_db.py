@@ -1,19 +1,18 @@
 """ASE databases, those of SchNetPack among them."""
 
-import json
-import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, boxless, labelled
 from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
-from idle_md.data.states import check_closed_shells
+from idle_md.data.states import check_spins
 from idle_md.data.store import KINDS
 from idle_md.data.voigt import voigt
 from idle_md.states import CHARGE, SPIN, plain
@@ -35,13 +34,12 @@ def read_ase(path: Path, request: Request) -> Contents:
     ValueError
         The file is damaged or empty, or a key is missing or has a wrong shape.
     """
-    rows, about = _rows(path)
+    rows, every, about = _rows(path)
     values = [_values(row) for row in rows]
     keys = list(dict.fromkeys(key for each in values for key in each))
     wanted = request.among(path, keys, keys, (_ENERGY, _FORCES), stress=keys)
     images = []
-    for row in rows:
-        atoms = row.toatoms()
+    for row, atoms in zip(rows, every, strict=True):
         states = {
             key: np.ravel(row.data[key])[0] for key in row.data if plain(key) in CHARGE | SPIN
         }
@@ -53,7 +51,7 @@ def read_ase(path: Path, request: Request) -> Contents:
         images.append(atoms)
     groups = [str(row.key_value_pairs.get("molecule", row.formula)) for row in rows]
     places = [f"{path}, row {row.id}" for row in rows]
-    check_closed_shells(places, [atoms.info for atoms in images], [row.natoms for row in rows])
+    check_spins(places, [atoms.info for atoms in images], [row.numbers for row in rows])
     energies = {
         name: np.array([_energy(p, key, v) for p, v in zip(places, values, strict=True)])
         for key, name in wanted.energy.items()
@@ -90,21 +88,25 @@ def _unit(path: Path, units: dict[str, str], keys: Iterable[str], what: str) -> 
     return next(iter(found), None)
 
 
-def _rows(path: Path) -> tuple[list[Any], dict[str, Any]]:
+def _rows(path: Path) -> tuple[list[Any], list[Atoms], dict[str, Any]]:
+    """Rows, their atoms and the metadata, with all that is decoded late."""
     from ase.db import connect  # slow to import
 
     try:
         database = connect(path)
         rows, about = list(database.select()), dict(database.metadata)
+        images = [row.toatoms() for row in rows]
         for row in rows:
-            row.data  # noqa: B018, decoded only now
-    except (sqlite3.Error, json.JSONDecodeError, KeyError, OSError) as error:
+            row.data, row.formula  # noqa: B018
+    except PermissionError:
+        raise
+    except Exception as error:  # of a damaged database anything is raised
         raise ValueError(
             f"{path}: not a whole ASE database ({error}); it may be truncated: copy it again"
         ) from error
     if not rows:
         raise ValueError(f"{path}: no rows; is it the right database?")
-    return rows, about
+    return rows, images, about
 
 
 def _values(row: Any) -> dict[str, Any]:

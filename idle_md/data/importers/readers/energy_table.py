@@ -11,6 +11,7 @@ from idle_md.data.importers.contents import Contents, labelled
 from idle_md.data.importers.request import Request
 from idle_md.data.sources import load
 from idle_md.data.store import Store
+from idle_md.data.xyzline import real
 
 _ENERGY, _INDEX, _NAME = "energy", "index", "name"
 
@@ -63,15 +64,19 @@ def _columns(path: Path) -> dict[str, list[str]]:
             raise ValueError(
                 f"{path}, row {number}: {len(row)} cells where the header has {len(header)}"
             )
+    names = [key.strip() for key in header]
+    twice = sorted({key for key in names if names.count(key) > 1})
+    if twice:
+        raise ValueError(f"{path}: the column {twice[0]!r} comes twice; leave the right one")
     cells = zip(*rows, strict=True) if rows else [[]] * len(header)
-    return {key.strip(): list(column) for key, column in zip(header, cells, strict=True)}
+    return {key: list(column) for key, column in zip(names, cells, strict=True)}
 
 
 def _numbers(path: Path, key: str, cells: list[str]) -> NDArray[np.float64]:
     numbers = []
     for row, cell in enumerate(cells, start=1):
         try:
-            numbers.append(float(cell) if cell.strip() else np.nan)
+            numbers.append(real(cell.strip()) if cell.strip() else np.nan)
         except ValueError:
             raise ValueError(f"{path}, row {row}: {key} is {cell!r}, not a number") from None
     return np.array(numbers)

@@ -1,7 +1,5 @@
 """NumPy archives: sGDML and MD17, rMD17, PhysNet."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +52,13 @@ def _arrays(path: Path) -> Archive:
             return {key: _array(archive, key) for key in archive.files}
     except PermissionError:
         raise
-    except (OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path}: not a whole npz archive ({error}); it may be truncated: copy it again"
-        ) from error
     except ValueError as error:
         raise ValueError(
             f"{path}: no npz archive of plain arrays ({error}); save it anew"
+        ) from error
+    except Exception as error:  # of a damaged archive anything is raised
+        raise ValueError(
+            f"{path}: not a whole npz archive ({error}); it may be truncated: copy it again"
         ) from error
 
 

@@ -12,6 +12,7 @@ from idle_md.data.extxyz import read_extxyz, stated_unit
 from idle_md.data.frames import Frame, read_frames
 from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, boxless, labelled
+from idle_md.data.importers.readers.plain_xyz import add_forces, comment_energies, forces_beside
 from idle_md.data.importers.request import Request, lookalikes, sanitised
 from idle_md.data.voigt import read_voigt
 from idle_md.data.xyzline import real
@@ -27,7 +28,9 @@ def read_xyz(path: Path, request: Request) -> Contents:
     one level where no keys are asked for. Stresses are six or nine numbers, in ASE's order. An
     absent key or NaN is a missing label. Units are those that the frames state (``energy-unit``,
     ``force-unit``, ``length-unit``, ``stress-unit``), if they do. A level key names the level of
-    every frame, so that one key holds the energies of all levels. Everything else is as in
+    every frame, so that one key holds the energies of all levels. The key ``comment`` stands for
+    the energies in the comments of plain XYZ, and a key of forces may be another XYZ file, which
+    has them in place of the positions, as CP2K writes it. Everything else is as in
     ``read_extxyz``.
 
     Raises
@@ -37,6 +40,10 @@ def read_xyz(path: Path, request: Request) -> Contents:
     """
     bare = read_extxyz(path, [])
     frames = list(read_frames(path))
+    comments = comment_energies(path, frames, request)
+    for key in request.forces:
+        if Path(key).is_file():
+            add_forces(path, frames, key)
     energy = _keys(frame.pairs for frame in frames)
     forces = _keys(frame.reals for frame in frames)
     levels = _levels(path, frames, energy, request)
@@ -70,7 +77,12 @@ def read_xyz(path: Path, request: Request) -> Contents:
         force_unit=stated_unit(path, frames, ("force", "forces")),
         stress_unit=stated_unit(path, frames, ("stress",)),
         virials=[*levels, *wanted.virial.values()] if wanted.virial else (),
-        notes=[*lookalikes([*energy, *forces], wanted), *boxless(bare, stresses)],
+        notes=[
+            *lookalikes([*energy, *forces], wanted),
+            *comments,
+            *forces_beside(path, wanted),
+            *boxless(bare, stresses),
+        ],
     )
 
 

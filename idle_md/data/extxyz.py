@@ -14,8 +14,7 @@ from idle_md.data.frames import Frame, read_frames
 from idle_md.data.manifest import Manifest
 from idle_md.data.states import CHARGE, check_closed_shells, plain, total_charge
 from idle_md.data.store import Labels, Store
-from idle_md.data.voigt import read_voigt
-from idle_md.data.xyzline import quoted, real
+from idle_md.data.xyzline import quoted, read_voigt, real
 from idle_md.elements import symbols
 from idle_md.files import replacing
 

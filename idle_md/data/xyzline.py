@@ -4,6 +4,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import ArrayLike, NDArray
+
 _QUOTED = r"""\"(?:[^"\\]|\\.)*\""""
 _BRACKETS = r"""(?:\[[^\s",\[\]]*\][^\s",\[\]]*)+(?=\s|$)"""  # SMILES such as [NH4+]
 _ARRAY = r"""\[[^=\s]*[,\s][^=]*?\](?=\s|$)"""  # [F, F, F] or [[1, 2], [3, 4]]
@@ -14,6 +18,7 @@ _PAIR = re.compile(
 )
 _ASSIGNED = re.compile(r"""[^\s=]=[^\s=]""")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+")
+_ASYMMETRY = 1e-3  # of the largest component
 _PLAIN = re.compile(r"""[^\s"'\\{}]+""")
 
 
@@ -42,6 +47,42 @@ def real(text: str) -> float:
         It is none.
     """
     return float(re.sub("[dD]", "e", text) if _REAL.fullmatch(text) else text)
+
+
+def read_voigt(text: str) -> NDArray[np.float64]:
+    """Six numbers of those in a text, which may be nine, in brackets, and after ASE's ``_JSON``.
+
+    Raises
+    ------
+    ValueError
+        See :func:`voigt`.
+    """
+    plain = text.removeprefix("_JSON").translate(str.maketrans("[],", "   "))
+    return voigt([real(number) for number in plain.split()])
+
+
+def voigt(values: ArrayLike) -> NDArray[np.float64]:
+    """Six numbers (xx, yy, zz, yz, xz, xy) of six, of nine or of a matrix (3, 3).
+
+    Raises
+    ------
+    ValueError
+        They are of another number, not finite, or the matrix is not symmetric.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.shape not in ((6,), (9,), (3, 3)):
+        raise ValueError(
+            f"shape {found.shape} is no stress or virial; give six numbers (xx, yy, zz, yz, xz, "
+            "xy) or a matrix (3, 3)"
+        )
+    if not np.isfinite(found).all():
+        raise ValueError("holds NaN or infinity; leave it out where there is no label")
+    if found.size == 6:
+        return found
+    matrix = found.reshape(3, 3)
+    if np.abs(matrix - matrix.T).max() > _ASYMMETRY * np.abs(matrix).max():
+        raise ValueError("the matrix (3, 3) is not symmetric, as a stress or virial must be")
+    return np.asarray(full_3x3_to_voigt_6_stress(matrix))
 
 
 def parse_pairs(line: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
 from idle_md.data.states import CHARGE, SPIN, check_closed_shells, plain
 from idle_md.data.store import KINDS
-from idle_md.data.voigt import voigt
+from idle_md.data.xyzline import voigt
 
 _ENERGY, _FORCES = "energy", "forces"
 

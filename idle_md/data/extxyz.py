@@ -14,8 +14,7 @@ from idle_md.data.frames import Frame, read_frames
 from idle_md.data.manifest import Manifest
 from idle_md.data.states import check_spins
 from idle_md.data.store import Labels, Store
-from idle_md.data.voigt import read_voigt
-from idle_md.data.xyzline import LABEL, quoted, real
+from idle_md.data.xyzline import LABEL, quoted, read_voigt, real
 from idle_md.elements import symbols
 from idle_md.files import replacing
 from idle_md.states import CHARGE, plain, total_charge

@@ -4,6 +4,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import ArrayLike, NDArray
+
 _QUOTED = r"""\"(?:[^"\\]|\\.)*\""""
 _BRACKETS = r"""(?:\[[^\s",\[\]]*\][^\s",\[\]]*)+(?=\s|$)"""  # SMILES such as [NH4+]
 _ARRAY = r"""\[[^=\s]*[,\s][^=]*?\](?=\s|$)"""  # [F, F, F] or [[1, 2], [3, 4]]
@@ -21,6 +25,7 @@ _ENERGY = re.compile(
 )
 LABEL = re.compile(r"energ|force|gradient|stress|virial", re.IGNORECASE)
 """What is in keys that look like labels."""
+_ASYMMETRY = 1e-3  # of the largest component
 _PLAIN = re.compile(r"""[^\s"'\\{}]+""")
 
 
@@ -62,6 +67,42 @@ def comment_energy(comment: str) -> tuple[float, str] | None:
     alone = _ENERGY.fullmatch(f"E {comment.strip()}")
     found = [alone] if alone else list(_ENERGY.finditer(comment))
     return (real(found[0][1]), found[0][2] or "") if len(found) == 1 else None
+
+
+def read_voigt(text: str) -> NDArray[np.float64]:
+    """Six numbers of those in a text, which may be nine, in brackets, and after ASE's ``_JSON``.
+
+    Raises
+    ------
+    ValueError
+        See :func:`voigt`.
+    """
+    plain = text.removeprefix("_JSON").translate(str.maketrans("[],", "   "))
+    return voigt([real(number) for number in plain.split()])
+
+
+def voigt(values: ArrayLike) -> NDArray[np.float64]:
+    """Six numbers (xx, yy, zz, yz, xz, xy) of six, of nine or of a matrix (3, 3).
+
+    Raises
+    ------
+    ValueError
+        They are of another number, not finite, or the matrix is not symmetric.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.shape not in ((6,), (9,), (3, 3)):
+        raise ValueError(
+            f"shape {found.shape} is no stress or virial; give six numbers (xx, yy, zz, yz, xz, "
+            "xy) or a matrix (3, 3)"
+        )
+    if not np.isfinite(found).all():
+        raise ValueError("holds NaN or infinity; leave it out where there is no label")
+    if found.size == 6:
+        return found
+    matrix = found.reshape(3, 3)
+    if np.abs(matrix - matrix.T).max() > _ASYMMETRY * np.abs(matrix).max():
+        raise ValueError("the matrix (3, 3) is not symmetric, as a stress or virial must be")
+    return np.asarray(full_3x3_to_voigt_6_stress(matrix))
 
 
 def parse_pairs(line: str) -> dict[str, str]:

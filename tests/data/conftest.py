@@ -25,9 +25,7 @@ def make_store(seed: int, n_geometries: int = 60) -> Store:
         energy[rng.random(n_geometries) > share] = np.nan
         forces = rng.normal(size=(total, 3)).astype(np.float32)
         forces[np.repeat(rng.random(n_geometries) > share, n_atoms)] = np.nan
-        stress = np.random.default_rng([seed, len(labels)]).normal(size=(n_geometries, 6))
-        stress[~pbc.all(axis=1)] = np.nan
-        labels[name] = Labels(energy, forces, stress)
+        labels[name] = Labels(energy, forces)
     temperature = rng.integers(300, 900, n_geometries).astype(np.float64)
     temperature[rng.random(n_geometries) < 0.3] = np.nan
     return Store(

@@ -30,7 +30,7 @@ from idle_md.data import (
     summarise,
 )
 from idle_md.data.difference import difference
-from idle_md.data.voigt import voigt
+from idle_md.data.xyzline import voigt
 
 GPA = 0.00624150907  # eV/angstrom^3
 

@@ -278,3 +278,9 @@ def test_a_run_that_was_begun_before_these_settings_is_resumed(settings: dict[st
         file.write_text(yaml.safe_dump(old))
         with pytest.raises(ValueError, match="changed since it was started"):
             opened_folder(parse_config({**settings, **changed}), resume=True)
+
+
+def test_compiling_is_for_fitted_reference_energies(settings: dict[str, Any]) -> None:
+    given = config(settings, reference_energies={"wb97x": HIGH}, compile=True)
+    with pytest.raises(ValueError, match=r"those of wb97x are isolated or given: set compile"):
+        train(given)

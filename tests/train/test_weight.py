@@ -18,8 +18,8 @@ def test_weight_multiplies_the_other_fidelities(settings: dict[str, Any]) -> Non
     settings["loss"] = {"gfn2": {"energy": 2.0, "forces": 3.0}, "wb97x": {"energy": 5.0}}
     settings["method"] = {"name": "idle", "low_level_weight": 0.1}
     weights = build_task(parse_config(settings)).objective.weights
-    assert weights[0] == pytest.approx((0.2, 0.3))
-    assert weights[1] == (5.0, 0.0)
+    assert weights[0] == pytest.approx((0.2, 0.3, 0.0))
+    assert weights[1] == (5.0, 0.0, 0.0)
 
 
 def test_automatic_weight_is_the_best_candidate_and_trials_are_not_repeated(

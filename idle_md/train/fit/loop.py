@@ -63,9 +63,15 @@ def fit(
     ------
     ValueError
         If there is nothing to validate on, less of it or of a batch than there are processes, the
-        labels are not those that a run to resume was begun with, or the loss diverges.
+        labels are not those that a run to resume was begun with, the loss diverges, or a potential
+        that is anchored is to be compiled.
     """
     config = task.config
+    if config.compile and potential.anchored:
+        raise ValueError(
+            "compile: true is for fitted reference energies alone, and those of "
+            f"{', '.join(potential.anchored)} are isolated or given: set compile: false"
+        )
     keep_freed_memory()
     where = processes.device(config.device)
     batches = Batches(task.tensors.to(where), task.stream, validation_indices(task))

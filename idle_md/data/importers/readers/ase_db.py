@@ -14,7 +14,7 @@ from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
 from idle_md.data.states import check_spins
 from idle_md.data.store import KINDS
-from idle_md.data.voigt import voigt
+from idle_md.data.xyzline import voigt
 from idle_md.states import CHARGE, SPIN, plain
 
 _ENERGY, _FORCES = "energy", "forces"

@@ -14,8 +14,7 @@ from idle_md.data.importers.arrays import numeric
 from idle_md.data.importers.contents import Contents, boxless, labelled
 from idle_md.data.importers.readers.plain_xyz import add_forces, comment_energies, forces_beside
 from idle_md.data.importers.request import Request, lookalikes, sanitised
-from idle_md.data.voigt import read_voigt
-from idle_md.data.xyzline import real
+from idle_md.data.xyzline import read_voigt, real
 from idle_md.states import plain
 
 _LEVEL_KEYS = {"head", "level", "fidelity", "theory", "leveloftheory", "functional"}

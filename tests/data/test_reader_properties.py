@@ -303,7 +303,7 @@ CHANGES: dict[str, Callable[[np.ndarray], Any]] = {
     "scalar": lambda array: array.flat[0],
     "NaN": lambda array: np.full(array.shape, np.nan),
     "infinite": lambda array: np.full(array.shape, np.inf),
-    "negative": lambda array: -np.abs(array) - 1,
+    "negative": lambda array: -1.0 - np.abs(array),
     "complex": lambda array: array + 1j,
     "text": lambda array: array.astype(np.bytes_),
     "booleans": lambda array: array > 0,

@@ -208,5 +208,5 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
 def _rows(dataset: h5py.Dataset) -> NDArray[Any]:
     """All of a dataset, text as numpy unicode."""
-    data: NDArray[Any] = dataset[:]
+    data: NDArray[Any] = np.asarray(dataset[()])
     return np.char.decode(data, "utf-8") if data.dtype.kind == "S" else data

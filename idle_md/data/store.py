@@ -307,6 +307,8 @@ class Store:
 def _typed(arrays: Arrays, name: str, dtype: Any) -> NDArray[Any]:
     """An array of a file in its type here, which holds no other numbers than the file."""
     array = arrays[name]
+    if array.ndim == 0:
+        raise ValueError(f"{name} is a single value, not an array")
     if array.dtype.kind not in {"i": "iu"}.get(np.dtype(dtype).kind, np.dtype(dtype).kind):
         raise ValueError(f"{name} holds {array.dtype} values, not {np.dtype(dtype)}")
     if name in ("positions", "cell") and not np.isfinite(array).all():

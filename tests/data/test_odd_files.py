@@ -91,6 +91,7 @@ def test_an_archive_of_another_compression_is_damaged(tmp_path) -> None:
         ("numbers", lambda x: x + 0.5, "numbers holds float64 values, not int64"),
         ("offsets", lambda x: x[:0], r"offsets has shape \(0,\), it must be"),
         ("offsets", lambda x: x[None], r"offsets has shape \(1, 3\), it must be"),
+        ("numbers", lambda x: x[0], "numbers is a single value, not an array"),
         ("numbers", lambda x: 0 * x, "unknown atomic number 0"),
         ("charge", lambda x: x + 0.5, "charge holds float64 values, not int64"),
         ("pbc", lambda x: x.astype(int), "pbc holds int64 values, not bool"),

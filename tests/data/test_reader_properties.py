@@ -303,12 +303,12 @@ CHANGES: dict[str, Callable[[np.ndarray], Any]] = {
     "scalar": lambda array: array.flat[0],
     "NaN": lambda array: np.full(array.shape, np.nan),
     "infinite": lambda array: np.full(array.shape, np.inf),
-    "negative": lambda array: -np.abs(array) - 1,
+    "negative": lambda array: -1.0 - np.abs(array),
     "complex": lambda array: array + 1j,
     "text": lambda array: array.astype(np.bytes_),
     "booleans": lambda array: array > 0,
     "fractions": lambda array: array + 0.5,
-    "huge": lambda array: array * 10**9,
+    "huge": lambda array: array.astype(np.float64) * 1e9,
 }
 KEEPING = ("nothing", "float32", "big-endian", "fortran order")
 
@@ -408,7 +408,8 @@ def test_changed_stores_are_read_or_refused(examples, file) -> None:
             del content[key]
             content[key] = CHANGES[change](old)
         found = attempt(lambda: Store.read(path), path)
-        if found is not None and change not in ("fractions", "huge", "negative", "NaN", "infinite"):
+        others = ("fractions", "huge", "negative", "NaN", "infinite", "float32")
+        if found is not None and change not in others:
             same(found, store, texts=False)
 
     holds(check, examples, SHIFTS, st.sampled_from(sorted(CHANGES)), st.sampled_from(STORE_KEYS))

@@ -76,6 +76,8 @@ def main() -> None:
     except (ValueError, OSError, ImportError) as error:
         _print_error(error)
         sys.exit(ExitCode.BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.STOPPED)
 
 
 def _print_what_cannot_be_encoded() -> None:

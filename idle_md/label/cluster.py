@@ -1,12 +1,13 @@
 """Work spread over processes by Dask."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, LocalCluster, Worker, WorkerPlugin, as_completed
 from distributed.scheduler import KilledWorker
 
 AHEAD = 3  # tasks for each worker that wait at the scheduler
@@ -14,6 +15,14 @@ DEATHS = 2  # of workers at one task that may be bad luck; one more is the task 
 PATIENCE = 120.0  # seconds without any process here, in which dead ones should have been replaced
 
 NextTask = Callable[[], Sequence[Any] | None]
+
+
+class LeavesCtrlC(WorkerPlugin):
+    """Leaves Ctrl-C, which a terminal sends to all processes, to the one that started them."""
+
+    def setup(self, worker: Worker) -> None:
+        """Ignore it in a worker, as soon as there is one."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -55,6 +64,7 @@ def workers(jobs: int | None, scheduler: str | None) -> Iterator[Client]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.register_plugin(LeavesCtrlC())
         yield client
 
 

@@ -41,7 +41,7 @@ COMMON = {"quiet": Quiet, "debug": Debug}
 
 
 class ExitCode(IntEnum):
-    """What the command ends with; Ctrl-C ends it with 130."""
+    """What the command ends with."""
 
     FINE = 0
     BAD_INPUT = 1
@@ -49,6 +49,8 @@ class ExitCode(IntEnum):
     NOT_ALL_WELL = 3
     """It ran to its end, and what came out is not what was asked for: engines differ, molecules
     were not sampled, no label was got."""
+    STOPPED = 130
+    """By Ctrl-C."""
 
 
 def add_verb(

@@ -136,10 +136,8 @@ def check_engines(
         remarks.note(index, atoms)
     remarks.warn()
     comparisons = []
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", StateWarning
-        )  # every engine's own, and samples are no molecules
+    with warnings.catch_warnings():  # every engine would say it, and samples are no molecules
+        warnings.simplefilter("ignore", StateWarning)
         wanted = REFERENCE.evaluator(path)(list(systems.values()))
         for engine in engines(ranks, device) if others is None else others:
             reason = engine.why_not(model)

@@ -122,7 +122,11 @@ def _wanted(
     if max_atoms is not None:
         wanted &= store.n_atoms <= max_atoms
     if not wanted.any():
-        raise ValueError("no geometry has this role, label and size: nothing to label")
+        roles = ", ".join(repr(each) for each in np.unique(store.role).tolist())
+        raise ValueError(
+            "no geometry has this role, label and size: nothing to label; the roles there are, "
+            f"'' for none: {roles}"
+        )
     return wanted
 
 

@@ -14,8 +14,8 @@ from idle_md.cli.md import _application
 ADDRESS = "reference/command.md"
 HEAD = """# The command
 
-`idle-md VERB --help` says the same in a terminal. Bad input ends a verb with one sentence that says what is
-wrong and what would be right.
+`idle-md VERB --help` says the same in a terminal. Bad input ends a verb with one sentence that
+says what is wrong and what would be right.
 """
 
 

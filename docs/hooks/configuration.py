@@ -17,17 +17,18 @@ from idle_md.train.registry import method_named
 ADDRESS = "reference/configuration.md"
 HEAD = """# Configuration
 
-A misspelt key is an error that names the nearest valid one. Numbers must suit what they are: a share is between 0 and 1,
-a count at least 1.
+A misspelt key is an error that names the nearest valid one. Numbers must suit what they are: a
+share is between 0 and 1, a count at least 1.
 
 ## Training
 
-`idle-md train FILE` reads these keys; `key.sub=value` after the file changes them. [Examples](../../examples/methods)
-are explained in [Methods](../methods.md).
+`idle-md train FILE` reads these keys; `key.sub=value` after the file changes them.
+[Examples](../../examples/methods) are explained in [Methods](../methods.md).
 """
 DYNAMICS = """## Dynamics
 
-Keys of a [run file](../../examples/md.yaml), and settings of `MDSettings` in Python; as options they lose their unit (`--temperature`).
+Keys of a [run file](../../examples/md.yaml), and settings of `MDSettings` in Python; as options
+they lose their unit (`--temperature`).
 """
 
 
@@ -66,8 +67,8 @@ def _summary(section: type[Section]) -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    meaning = _cell(field.description or "")
-    return f"| `{name}` | {' '.join(filter(None, [_kind(field.annotation), meaning]))} | {_default(field)} |"
+    meaning = " ".join(filter(None, [_kind(field.annotation), _cell(field.description or "")]))
+    return f"| `{name}` | {meaning} | {_default(field)} |"
 
 
 def _kind(annotation: Any) -> str:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 FOLDER = "files"
 LINK = re.compile(r"\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
-LANGUAGES = {".py": "python", ".yaml": "yaml", ".ethanol": "text", ".data": "text", "": "text"}
+LANGUAGES = {".py": "python", ".yaml": "yaml"}
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:

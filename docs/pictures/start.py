@@ -1,4 +1,4 @@
-"""Draw the picture of the start page from benchmarks/results/models.json: python docs/pictures/start.py."""
+"""Draw the picture of the start page from benchmarks/results/models.json."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def main() -> None:
 
 def _errors(by_set: dict[str, dict], key: str, title: str) -> str:
     figure, axes = new_axes(3.5, 2.5)
-    for place, (name, row) in enumerate((name, by_set[name]) for name in SETS):
+    for place, row in enumerate(by_set[name] for name in SETS):
         _bar(axes, place - 0.2, row[key], "#0b6e4f")
         _bar(axes, place + 0.2, row["trivial_baseline"][key], "#9ca3af")
     axes.set_xticks(range(len(SETS)), SETS.values())
@@ -71,7 +71,9 @@ def _nested(text: str, x: int, y: int, width: int, height: int) -> str:
 
 
 def _text(x: int, y: int, words: str, size: int, colour: str = "#111827") -> str:
-    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" style="{WORDS}">{words}</text>'
+    return (
+        f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" style="{WORDS}">{words}</text>'
+    )
 
 
 if __name__ == "__main__":

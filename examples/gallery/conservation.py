@@ -1,8 +1,8 @@
 """Energy conservation.
 
-Ethanol at constant energy for 10 ps in OpenMM, at three timesteps. The total energy fluctuates with the square of the timestep, as it does for
-an exact integrator's error, and does not drift: forces are the derivative of the energy, and both are smooth where a neighbour enters
-the cutoff.
+Ethanol at constant energy for 5 ps in OpenMM, at three timesteps. The total energy fluctuates with
+the square of the timestep, as it does for an exact integrator's error, and does not drift: forces
+are the derivative of the energy, and both are smooth where a neighbour enters the cutoff.
 """
 
 import json
@@ -17,7 +17,7 @@ from idle_md.engines.dynamics import run_md
 from idle_md.engines.md_settings import MDSettings
 
 OUT = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-PICOSECONDS = 10
+PICOSECONDS = 5
 
 figure = Figure(figsize=(5, 3.4), layout="constrained")
 axes = figure.subplots()

@@ -1,7 +1,8 @@
 """Harmonic frequencies and thermochemistry.
 
-Methanol is relaxed with the shipped model of GFN2-xTB and with GFN2-xTB itself, and both Hessians come from finite differences of the
-forces by ASE. Free energies are those of the ideal gas in the approximation of harmonic oscillators and a rigid rotor, at 298.15 K and 1 bar.
+Methanol is relaxed with the shipped model of GFN2-xTB and with GFN2-xTB itself, and both Hessians
+come from finite differences of the forces by ASE. Free energies are those of the ideal gas in the
+approximation of harmonic oscillators and a rigid rotor, at 298.15 K and 1 bar.
 """
 
 import json

@@ -1,8 +1,9 @@
 """A vibrational spectrum from dynamics.
 
-Methanol moves for 8 ps at constant energy, from 300 K, at &omega;B97X/6-31G\\* (`idle-s`). The Fourier transform of the velocities'
-autocorrelation is the vibrational density of states; dynamics has the anharmonicity that harmonic frequencies lack. The spectrum's
-resolution is 4 1/cm, and one trajectory of one molecule is a noisy estimate of its intensities.
+Methanol moves for 8 ps at constant energy, at about 300 K, at ωB97X/6-31G* (`idle-s`). The Fourier
+transform of the velocities' autocorrelation is the vibrational density of states; dynamics has the
+anharmonicity that harmonic frequencies lack. The spectrum's resolution is 4 1/cm, and one
+trajectory of one molecule is a noisy estimate of its intensities.
 """
 
 import json
@@ -38,7 +39,7 @@ window = np.hanning(FRAMES)[:, None, None]
 power = np.abs(np.fft.rfft(window * velocities, axis=0)) ** 2  # (frequencies, atoms, 3)
 density = (power.sum(axis=2) * atoms.get_masses()).sum(axis=1)
 wavenumbers = np.fft.rfftfreq(FRAMES, EVERY * STEP_FS) * 1e15 / 2.99792458e10
-stretches = wavenumbers > 3300
+stretches = (wavenumbers > 3300) & (wavenumbers < 4200)
 
 figure = Figure(figsize=(5, 3.4), layout="constrained")
 axes = figure.subplots()

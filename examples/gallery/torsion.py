@@ -1,8 +1,8 @@
 """A torsion profile against its reference level.
 
-The central bond of butane is turned in steps of 15 degrees, nothing else moves. `idle-s-gfn2` is the shipped model of
-GFN2-xTB, and GFN2-xTB itself is calculated beside it by tblite; `idle-s` is the model at &omega;B97X/6-31G\\*. Butane is a molecule of
-the training data, eclipsed butane is rare there.
+The central bond of butane is turned in steps of 15 degrees, nothing else moves. `idle-s-gfn2` is
+the shipped model of GFN2-xTB, and GFN2-xTB itself is calculated beside it by tblite; `idle-s` is
+the model at ωB97X/6-31G*. Butane is a molecule of the training data, eclipsed butane is rare there.
 """
 
 import json
@@ -17,19 +17,10 @@ from tblite.ase import TBLite
 import idle_md
 
 OUT = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-CARBONS = (0, 1, 2, 3)
+CHAIN = (0, 1, 2, 3)
+TURNED = [3, 5, 8, 9, 12, 13]  # what hangs on the third carbon
 
 butane = molecule("trans-butane")
-ends = np.flatnonzero(butane.numbers == 6)
-bonded = {
-    k: [j for j in range(len(butane)) if j != k and butane.get_distance(k, j) < 1.7] for k in ends
-}
-chain = [next(k for k in ends if sum(butane.numbers[bonded[k]] == 6) == 1)]
-while len(chain) < 4:
-    chain.append(next(j for j in bonded[chain[-1]] if butane.numbers[j] == 6 and j not in chain))
-turned = [chain[3], *bonded[chain[2]], *bonded[chain[3]]]
-turned = sorted(set(turned) - {chain[1], chain[2]})
-
 angles = np.arange(0, 181, 15)
 levels = {
     "GFN2-xTB": TBLite(method="GFN2-xTB", verbosity=0),
@@ -38,7 +29,7 @@ levels = {
 }
 profiles = {name: [] for name in levels}
 for angle in angles:
-    butane.set_dihedral(*chain, angle, indices=turned)
+    butane.set_dihedral(*CHAIN, angle, indices=TURNED)
     for name, calculator in levels.items():
         profiles[name].append(calculator.get_potential_energy(butane))
 profiles = {name: 1000 * (np.array(energies) - energies[-1]) for name, energies in profiles.items()}

@@ -2,12 +2,12 @@
 
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomllib
 import typer
 
 from docs.hooks.command import verbs
@@ -32,7 +32,19 @@ ASSIGNMENT = re.compile(r"^[A-Z_]+=")
 VERBS: dict[str, Any] = dict(verbs()) | {"md": typer.main.get_command(_application())}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-TAKEN_AS_THEY_ARE = {".", "cat", "cd", "conda", "dask", "git", "kill", "lmp", "mkdocs", "sbatch", "wait"}
+TAKEN_AS_THEY_ARE = {
+    ".",
+    "cat",
+    "cd",
+    "conda",
+    "dask",
+    "git",
+    "kill",
+    "lmp",
+    "mkdocs",
+    "sbatch",
+    "wait",
+}
 """Programs of others, and those of the shell."""
 
 
@@ -82,7 +94,9 @@ def check_command(words: list[str], folder: Path) -> None:
         place = next(i for i, word in enumerate(words) if word in ("idle-md", "idle_md"))
         check_verb(words[place + 1 :])
     elif program in ("python", "python3.11") and arguments[0] != "-m":
-        script = next(path for path in (ROOT / arguments[0], folder / arguments[0]) if path.exists())
+        script = next(
+            path for path in (ROOT / arguments[0], folder / arguments[0]) if path.exists()
+        )
         for option in (word for word in arguments[1:] if word.startswith("--")):
             assert f'"{option}"' in script.read_text(), f"{script.name} has no {option}"
     elif program == "make":

@@ -1,4 +1,4 @@
-"""What the pages take for granted where their blocks run: models, a molecule, a peptide in OpenMM."""
+"""What pages take for granted where their blocks run: models, a molecule, a peptide."""
 
 import shutil
 from collections.abc import Callable

@@ -1,16 +1,25 @@
 """What stands on the pages can be read: every block as what it is, every command by its options."""
 
 import re
-import tomllib
 from html.entities import html5
 
 import pytest
+import tomllib
 import yaml
 
 from idle_md.configuration import parse_section
 from idle_md.engines.run_file import RunFile
 from idle_md.train import TrainConfig
-from tests.docs.blocks import INLINE, NAMES, ROOT, Block, blocks_of, check_command, check_verb, commands
+from tests.docs.blocks import (
+    INLINE,
+    NAMES,
+    ROOT,
+    Block,
+    blocks_of,
+    check_command,
+    check_verb,
+    commands,
+)
 
 LANGUAGES = {"", "lammps", "python", "sh", "text", "toml", "yaml"}
 

@@ -1,4 +1,4 @@
-"""What stands on the pages runs: Python everywhere, commands too in tutorials, in order, shortened."""
+"""What stands on the pages runs, shortened: Python everywhere, in tutorials commands too."""
 
 import contextlib
 import io

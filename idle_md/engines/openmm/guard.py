@@ -46,9 +46,9 @@ class GuardReporter:
     """OpenMM reporter that stops a run whose energy, forces or bonds cannot be.
 
     Checked are the positions, forces and energy for values that are not numbers, and bonds, by
-    default those of the start (:func:`~idle_md.bonds.find_bonds`), for their lengths. OpenMM's own exceptions
-    between two reports do not come to a reporter: run the steps inside :meth:`watching`, which
-    makes the same of them.
+    default those of the start (:func:`~idle_md.bonds.find_bonds`), for their lengths. OpenMM's own
+    exceptions between two reports do not come to a reporter: run the steps inside :meth:`watching`,
+    which makes the same of them.
 
     >>> guard = GuardReporter("last_good.xyz", 100, atoms)
     >>> simulation.reporters.append(guard)

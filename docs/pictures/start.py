@@ -30,7 +30,8 @@ def main() -> None:
     panels = [_errors(by_set, key, title) for key, title in PANELS.items()]
     parts = [
         _nested(draw_structure(ethanol), 0, 20, 190, 170),
-        _text(95, 215, "cheap labels, a few expensive ones", 14),
+        _text(95, 190, "many cheap labels,", 14),
+        _text(95, 210, "a few expensive ones", 14),
         '<path d="M200 105 h44 m-9 -7 l9 7 l-9 7" stroke="#374151" stroke-width="2" fill="none"/>',
         '<rect x="256" y="72" width="108" height="66" rx="8" fill="#0b6e4f"/>',
         _text(310, 112, "model.pt", 19, "white"),
@@ -39,10 +40,12 @@ def main() -> None:
         _nested(panels[1], 350, 240, 350, 250),
         _text(560, 90, "errors at ωB97X/6-31G*", 17),
         _text(560, 114, "■ idle-s", 15, "#0b6e4f"),
-        _text(560, 136, "■ live GFN2-xTB plus reference energies", 15, "#6b7280"),
+        _text(560, 136, "■ live GFN2-xTB plus", 15, "#6b7280"),
+        _text(560, 156, "fitted reference energies", 15, "#6b7280"),
     ]
     head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    frame = f'{head} viewBox="0 0 700 495"><rect width="700" height="495" fill="white"/>'
+    size = 'width="700" height="495"'
+    frame = f'{head} {size} viewBox="0 0 700 495"><rect {size} fill="white"/>'
     (HERE / "start.svg").write_text("\n".join([frame, *parts, "</svg>"]) + "\n")
 
 

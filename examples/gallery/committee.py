@@ -1,6 +1,6 @@
 """A committee that stops a run.
 
-Three small networks learn GFN2-xTB of ethanol from 300 geometries in some seconds each, from
+Three small networks learn GFN2-xTB of ethanol from 275 geometries in some seconds each, from
 different random weights. Dynamics heats the molecule to 2000 K, where the networks have seen
 little, and stops at the first structure on which their forces spread by more than 1 eV/Å: the
 structure that one would label next. Without the committee the run would go on, and be wrong.
@@ -29,7 +29,7 @@ THRESHOLD = 1.0  # eV/angstrom
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     store = load("chno-mini", ["gfn2"])
-    chosen = np.flatnonzero((store.group == "ethanol") & (store.role == ""))[:300]
+    chosen = np.flatnonzero((store.group == "ethanol") & (store.role == "train"))
     save(store.select(chosen), folder / "ethanol.h5")
     config = {
         "out": str(folder / "run"),
@@ -40,10 +40,9 @@ with tempfile.TemporaryDirectory() as name:
         "backbone": {"name": "painn", "features": 16, "interactions": 2, "cutoff": 4.0},
         "optimizer": {"learning_rate": 8e-3},
         "budget": {"steps": 600, "validate_every": 100},
-        "ensemble": 3,
         "threads": 1,
     }
-    train_ensemble(parse_config(config))
+    train_ensemble(parse_config(config), members=3)
     idle_md.export(folder / "run", None, folder / "committee.pt")
     settings = MDSettings(
         temperature_K=2000,

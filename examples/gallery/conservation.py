@@ -22,7 +22,7 @@ PICOSECONDS = 5
 figure = Figure(figsize=(5, 3.4), layout="constrained")
 axes = figure.subplots()
 numbers = {}
-for timestep in (0.25, 0.5, 1.0):
+for timestep in (1.0, 0.5, 0.25):
     steps = round(1000 * PICOSECONDS / timestep)
     settings = MDSettings(
         ensemble="nve", timestep_fs=timestep, steps=steps, interval=steps // 500, minimize=True

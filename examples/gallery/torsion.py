@@ -2,7 +2,7 @@
 
 The central bond of butane is turned in steps of 15 degrees, nothing else moves. `idle-s-gfn2` is
 the shipped model of GFN2-xTB, and GFN2-xTB itself is calculated beside it by tblite; `idle-s` is
-the model at ωB97X/6-31G*. Butane is a molecule of the training data, eclipsed butane is rare there.
+the model at ωB97X/6-31G*. Butane is a molecule of the training data.
 """
 
 import json

@@ -1,9 +1,9 @@
 """A committee that stops a run.
 
-Three small networks learn GFN2-xTB of ethanol from 275 geometries in some seconds each, from
-different random weights. Dynamics heats the molecule to 2000 K, where the networks have seen
-little, and stops at the first structure on which their forces spread by more than 1 eV/Å: the
-structure that one would label next. Without the committee the run would go on, and be wrong.
+Three small networks learn GFN2-xTB of ethanol from 275 geometries, from different random
+weights. Dynamics heats the molecule to 2000 K, where the networks have seen little, and stops at
+the first structure on which their forces spread by more than 1 eV/Å: the structure that one would
+label next. Without the committee the run would go on, and be wrong.
 """
 
 import csv
@@ -39,7 +39,7 @@ with tempfile.TemporaryDirectory() as name:
         "method": "single",
         "backbone": {"name": "painn", "features": 16, "interactions": 2, "cutoff": 4.0},
         "optimizer": {"learning_rate": 8e-3},
-        "budget": {"steps": 600, "validate_every": 100},
+        "budget": {"steps": 300, "validate_every": 100},
         "threads": 1,
     }
     train_ensemble(parse_config(config), members=3)
@@ -60,9 +60,9 @@ with tempfile.TemporaryDirectory() as name:
     except SpreadError:
         stopped = True
     with open(folder / "spread.csv") as file:
-        rows = list(csv.reader(file))[1:]
-times = [float(row[0]) * settings.timestep_fs / 1000 for row in rows]
-spread = [float(row[-1]) for row in rows]
+        rows = list(csv.DictReader(file))
+times = [float(row["time_ps"]) for row in rows]
+spread = [float(row["force_std_ev_per_angstrom"]) for row in rows]
 
 figure = Figure(figsize=(5, 3.4), layout="constrained")
 axes = figure.subplots()

@@ -28,7 +28,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def verbs() -> Iterator[tuple[str, Any]]:
     """Yield every verb by its words, such as ``data convert``."""
-    for name, command in typer.main.get_command(app).commands.items():
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from ((f"{name} {sub}", verb) for sub, verb in command.commands.items())
         else:

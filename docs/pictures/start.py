@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import ase.build
 from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def main() -> None:
     (HERE / "start.svg").write_text("\n".join([frame, *parts, "</svg>"]) + "\n")
 
 
-def _errors(by_set: dict[str, dict], key: str, title: str) -> str:
+def _errors(by_set: dict[str, Any], key: str, title: str) -> str:
     figure, axes = new_axes(3.5, 2.5)
     for place, row in enumerate(by_set[name] for name in SETS):
         _bar(axes, place - 0.2, row[key], "#0b6e4f")

@@ -90,7 +90,7 @@ def commands(text: str) -> Iterator[list[str]]:
 def check_command(words: list[str], folder: Path) -> None:
     """Assert that a command exists with the options it is given; ``folder`` is that of its page."""
     program, *arguments = words
-    if program != "git" and {"idle-md", "idle_md"} & set(words):
+    if {"idle-md", "idle_md"} & set(words) and program not in TAKEN_AS_THEY_ARE:
         place = next(i for i, word in enumerate(words) if word in ("idle-md", "idle_md"))
         check_verb(words[place + 1 :])
     elif program in ("python", "python3.11") and arguments[0] != "-m":

@@ -1,5 +1,6 @@
 """The site is built without a warning, which dead links and wrong docstrings are."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from idle_md.cli.main import app  # noqa: F401  (the hooks import it: a fault of its own shows here)
 from tests.docs.blocks import ROOT, VERBS
 
 LARGEST = 250_000  # bytes of a picture
@@ -49,3 +49,14 @@ def test_nothing_is_fetched_and_pictures_are_small(site: Path) -> None:
     pictures = [*site.rglob("*.svg"), *site.rglob("*.png")]
     assert pictures
     assert [path.name for path in pictures if path.stat().st_size > LARGEST] == []
+
+
+def test_picture_of_the_start_page_shows_what_was_measured() -> None:
+    picture = (ROOT / "docs/pictures/start.svg").read_text()
+    rows = json.loads((ROOT / "benchmarks/results/models.json").read_text())["rows"]
+    shown = [row for row in rows if "trivial_baseline" in row]
+    assert len(shown) == 2
+    for row in shown:
+        for errors in (row, row["trivial_baseline"]):
+            for key in ("relative_energy_mae_mev", "force_mae_mev_per_angstrom"):
+                assert f">{errors[key]:.0f}<" in picture, (row["set"], key)

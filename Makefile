@@ -69,7 +69,7 @@ bench-data-efficiency: env ## Errors by number of labels, a part of docs/evidenc
 	$(TORCHFORCE)/bin/python benchmarks/data_efficiency/check.py runs/benchmarks/again
 
 site: env ## The documentation as a site, in build/site
-	NO_MKDOCS_2_WARNING=1 $(TORCHFORCE)/bin/mkdocs build --strict -d build/site
+	NO_MKDOCS_2_WARNING=1 $(TORCHFORCE)/bin/mkdocs build --strict
 
 lint: env ## Formatting, lint, types and import contracts
 	$(TORCHFORCE)/bin/ruff check

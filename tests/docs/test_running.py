@@ -51,6 +51,16 @@ def test_python_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     run_page(name, tmp_path, ("python",))
 
 
+def test_backbone_that_is_shown_has_the_invariants(tmp_path: Path) -> None:
+    blocks = blocks_of(ROOT / "docs/extending.md")
+    code = [block.text for block in blocks if block.language == "python"]
+    (tmp_path / "test_page.py").write_text("\n".join(code))
+    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(tmp_path)]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+    assert " passed" in found.stdout
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=CLOCK.get(name, [])) for name in TUTORIALS]
 )

@@ -17,7 +17,7 @@ OFFLINE = {"NO_MKDOCS_2_WARNING": "1"}
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
     built = subprocess.run(
         command, cwd=ROOT, env=os.environ | OFFLINE, capture_output=True, text=True, check=False
     )

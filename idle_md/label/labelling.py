@@ -124,8 +124,8 @@ def _wanted(
     if not wanted.any():
         roles = ", ".join(repr(each) for each in np.unique(store.role).tolist())
         raise ValueError(
-            "no geometry has this role, label and size: nothing to label; the roles there are, "
-            f"'' for none: {roles}"
+            "no geometry has this role, label and size: nothing to label; there are the roles "
+            f"{roles} ('' is none)"
         )
     return wanted
 

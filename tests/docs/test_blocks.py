@@ -7,6 +7,7 @@ import pytest
 import tomllib
 import yaml
 
+from docs.hooks.outside import LINK
 from idle_md.configuration import parse_section
 from idle_md.engines.run_file import RunFile
 from idle_md.train import TrainConfig
@@ -60,6 +61,13 @@ def test_commands_within_sentences_exist(name: str) -> None:
 def test_characters_have_names_that_browsers_know(name: str) -> None:
     entities = re.findall(r"&(\w+;)", (ROOT / name).read_text())
     assert [entity for entity in entities if entity not in html5] == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("docs/")])
+def test_links_go_somewhere(name: str) -> None:
+    """Of pages that the site does not check."""
+    links = [link["path"] for link in LINK.finditer((ROOT / name).read_text())]
+    assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
 
 
 @pytest.mark.parametrize(

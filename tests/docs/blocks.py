@@ -94,11 +94,11 @@ def check_command(words: list[str], folder: Path) -> None:
         place = next(i for i, word in enumerate(words) if word in ("idle-md", "idle_md"))
         check_verb(words[place + 1 :])
     elif program in ("python", "python3.11") and arguments[0] != "-m":
-        script = next(
-            path for path in (ROOT / arguments[0], folder / arguments[0]) if path.exists()
-        )
+        places = [place / arguments[0] for place in (ROOT, folder)]
+        scripts = [path for path in places if path.is_file()]
+        assert scripts, f"there is no {arguments[0]}"
         for option in (word for word in arguments[1:] if word.startswith("--")):
-            assert f'"{option}"' in script.read_text(), f"{script.name} has no {option}"
+            assert f'"{option}"' in scripts[0].read_text(), f"{arguments[0]} has no {option}"
     elif program == "make":
         assert set(arguments) <= set(TARGETS), words
     elif program == "pip":

@@ -12,6 +12,7 @@ from idle_md.configuration import parse_section
 from idle_md.engines.run_file import RunFile
 from idle_md.train import TrainConfig
 from tests.docs.blocks import (
+    FENCE,
     INLINE,
     NAMES,
     ROOT,
@@ -27,6 +28,7 @@ LANGUAGES = {"", "lammps", "python", "sh", "text", "toml", "yaml"}
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_can_be_read(name: str) -> None:
+    assert "```" not in FENCE.sub("", (ROOT / name).read_text()), "a fence that is not understood"
     for block in blocks_of(ROOT / name):
         where = f"{name}, line {block.line}"
         assert block.language in LANGUAGES, where
@@ -79,6 +81,7 @@ def test_links_go_somewhere(name: str) -> None:
         ("mke test", "what is mke"),
         ("make tset", "tset"),
         ("python docs/pictures/start.py --wide", "has no --wide"),
+        ("python docs/pictures/end.py", "there is no docs/pictures/end.py"),
     ],
 )
 def test_what_does_not_exist_is_found(words: str, message: str) -> None:

@@ -17,25 +17,26 @@ EXTRAS_latest := openmm,lammps,torchsim,label,docs,test
 STAMP := idle_md.installed
 
 # What tells nothing new on a second stack: labels, formats, commands, and how trainings are arranged.
-ONCE := tests/label tests/data/importers tests/quickstart tests/report tests/cli tests/test_readme.py \
+ONCE := tests/label tests/data/importers tests/quickstart tests/report tests/docs tests/cli tests/test_readme.py \
+	tests/test_package.py \
 	tests/test_memory.py tests/test_campaign.py tests/train/test_distributed.py \
 	tests/train/test_diagnosis.py tests/train/test_ensemble.py tests/train/test_weight.py \
 	tests/train/closed_form/test_adapt.py \
 	tests/engines/openmm/test_backends.py tests/plugins/cuda
-LONG := tests/label tests/quickstart tests/report tests/kept tests/plugins tests/native tests/engines/lammps \
+LONG := tests/docs tests/label tests/quickstart tests/report tests/kept tests/plugins tests/native tests/engines/lammps \
 	tests/engines/openmm tests/engines/parity tests/engines/test_invariants.py \
 	tests/engines/test_examples.py tests/nn/test_third_party.py tests/train/fit \
 	tests/train/closed_form/test_adapt.py tests/train/test_distributed.py tests/train/test_backbones.py \
 	tests/train/test_methods.py \
-	tests/cli tests/test_campaign.py tests/test_readme.py tests/test_memory.py
+	tests/cli tests/test_campaign.py tests/test_package.py tests/test_readme.py tests/test_memory.py
 
 # Importing torch and Lightning takes half the time with bytecode, and tests start many processes.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-fast test-torchforce test-latest test-slow bench-data-efficiency env env-latest \
-	lint clean FORCE
+.PHONY: help quickstart test test-fast test-torchforce test-latest test-slow bench-data-efficiency site env \
+	env-latest lint clean FORCE
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -66,6 +67,9 @@ bench-data-efficiency: env ## Errors by number of labels, a part of docs/evidenc
 		--out runs/benchmarks/again --workers 2 --experiments "a'" --most 72 --seeds 0 1 \
 		--methods trivial single transfer adapt
 	$(TORCHFORCE)/bin/python benchmarks/data_efficiency/check.py runs/benchmarks/again
+
+site: env ## The documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(TORCHFORCE)/bin/mkdocs build --strict
 
 lint: env ## Formatting, lint, types and import contracts
 	$(TORCHFORCE)/bin/ruff check

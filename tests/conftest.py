@@ -35,6 +35,7 @@ LONGEST = (
     "test_third_party",
     "test_loop",
     "test_distributed",
+    "test_running",
     "test_readme",
 )
 

@@ -131,7 +131,11 @@ def _wanted(
     if max_atoms is not None:
         wanted &= store.n_atoms <= max_atoms
     if not wanted.any():
-        raise ValueError("no geometry has this role, label and size: nothing to label")
+        roles = ", ".join(repr(each) for each in np.unique(store.role).tolist())
+        raise ValueError(
+            "no geometry has this role, label and size: nothing to label; there are the roles "
+            f"{roles} ('' is none)"
+        )
     return wanted
 
 

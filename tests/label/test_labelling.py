@@ -79,7 +79,7 @@ def test_filters(make_store, scheduler) -> None:
     label(path, "spring", fidelity="more", having="spring", subset=2, scheduler=scheduler)
     both = Store.read(path)
     assert (both.has_energy("more") <= both.has_energy("spring")).all()
-    with pytest.raises(ValueError, match="no geometry has this role"):
+    with pytest.raises(ValueError, match="there are the roles '', 'train'"):
         label(path, "spring", role="ood", scheduler=scheduler)
 
 

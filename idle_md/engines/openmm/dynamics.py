@@ -222,7 +222,9 @@ def _make_recorder(context: openmm.Context, setup: Setup, settings: MDSettings) 
     start, beside = setup.start, settings.trajectory or settings.checkpoint
     frame = beside.with_suffix(".last_good.xyz") if beside else Path("last_good.xyz")
     explain = partial(_list_problem, setup) if setup.deployed.can_be_replayed else None
-    guard = GuardReporter(frame, settings.interval, start, settings.max_stretch or None, explain)
+    bonds = None if setup.surroundings is None else setup.surroundings.bonds
+    stretch = settings.max_stretch or None
+    guard = GuardReporter(frame, settings.interval, start, stretch, explain, bonds)
     recorder = Recorder(context, guard, checkpoint=make_checkpoint(settings, start))
     if settings.max_spread is not None or settings.spread_file is not None:
         recorder.spread = SpreadReporter(

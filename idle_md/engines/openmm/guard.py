@@ -45,10 +45,10 @@ class UnstableError(ValueError):
 class GuardReporter:
     """OpenMM reporter that stops a run whose energy, forces or bonds cannot be.
 
-    Checked are the positions, forces and energy for values that are not numbers, and the bonds of
-    the start (:func:`~idle_md.bonds.find_bonds`) for their lengths. OpenMM's own exceptions
-    between two reports do not come to a reporter: run the steps inside :meth:`watching`, which
-    makes the same of them.
+    Checked are the positions, forces and energy for values that are not numbers, and bonds, by
+    default those of the start (:func:`~idle_md.bonds.find_bonds`), for their lengths. OpenMM's own
+    exceptions between two reports do not come to a reporter: run the steps inside :meth:`watching`,
+    which makes the same of them.
 
     >>> guard = GuardReporter("last_good.xyz", 100, atoms)
     >>> simulation.reporters.append(guard)
@@ -69,6 +69,9 @@ class GuardReporter:
         broken bond; None allows every reaction.
     explain
         Says why a structure has no energy, or nothing, where that is not a number.
+    bonds
+        Indices (B, 2) of the atoms whose bonds are watched, where a topology says them; by default
+        atoms that are close at the start, which those of two molecules can be before it is relaxed.
 
     Raises
     ------
@@ -83,6 +86,7 @@ class GuardReporter:
         start: ase.Atoms,
         max_stretch: float | None = BROKEN,
         explain: Callable[[ase.Atoms], str] | None = None,
+        bonds: NDArray[np.int64] | None = None,
     ) -> None:
         if max_stretch is not None and max_stretch <= BONDED:
             raise ValueError(
@@ -93,7 +97,10 @@ class GuardReporter:
         self.good: ase.Atoms = start.copy()
         self.good.info = {"step": 0, "time_ps": 0.0}
         self.step = 0
-        bonds = np.zeros((0, 2), dtype=np.int64) if max_stretch is None else find_bonds(start)
+        if max_stretch is None:
+            bonds = np.zeros((0, 2), dtype=np.int64)
+        elif bonds is None:
+            bonds = find_bonds(start)
         self.lengths = np.linalg.norm(bond_vectors(start, bonds), axis=1)
         self.bonds = bonds
         self.limits = (max_stretch or 0.0) * radii_sums(start, bonds)

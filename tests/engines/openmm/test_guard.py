@@ -1,5 +1,7 @@
 """Runs that are stopped where they break, in a Simulation of OpenMM."""
 
+from contextlib import nullcontext
+
 import ase
 import ase.build
 import ase.io
@@ -160,3 +162,16 @@ def test_exceptions_during_relaxation_become_the_same_error(
     monkeypatch.setattr(openmm.LocalEnergyMinimizer, "minimize", fail)
     with pytest.raises(UnstableError, match="coordinate is NaN"):
         run_md(model_file(), ETHANE, MDSettings(steps=1, minimize=True))
+
+
+def test_molecules_that_meet_at_the_start_have_no_bond_where_a_topology_says_so(tmp_path) -> None:
+    """As waters do that were put into a box, before they are relaxed."""
+    pair = ase.Atoms("OH", [[0, 0, 0], [1.18, 0, 0]])
+    apart = ase.Atoms("OH", [[0, 0, 0], [5.0, 0, 0]])
+    no_bonds = np.zeros((0, 2), dtype=np.int64)
+    for bonds, stops in ((None, True), (no_bonds, False)):
+        guard = GuardReporter(tmp_path / "good.xyz", 1, pair, bonds=bonds)
+        simulation = simulation_of("0*x", guard, pair)
+        simulation.context.setPositions(0.1 * apart.positions)
+        with pytest.raises(UnstableError, match="O-H bond") if stops else nullcontext():
+            simulation.step(1)

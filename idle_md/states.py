@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import ase
 import numpy as np
+
+if TYPE_CHECKING:
+    import ase
 
 _TOTAL, _WHOSE = ("total", "tot", "net", "system"), ("molecular", "mol")
 CHARGE = frozenset(
@@ -98,7 +100,7 @@ class State(NamedTuple):
     multiplicity: int | None = None
 
 
-def state_of(atoms: ase.Atoms) -> State:
+def state_of(atoms: "ase.Atoms") -> State:
     """What a structure says of its electrons.
 
     In ``info``, under the names of total charge and spin, or else by its initial charges and

@@ -69,8 +69,8 @@ def test_contacts_are_sorted_and_come_once() -> None:
 
 
 def test_atoms_are_in_contact_with_their_own_images() -> None:
-    narrow = ase.Atoms("C", cell=[0.4, 5, 5], pbc=True)
-    close = find_contacts(narrow, 0.5)
+    narrow = ase.Atoms("C", cell=[0.6, 5, 5], pbc=True)
+    close = find_contacts(narrow, 0.7)
     assert {tuple(pair) for pair in close.pairs.tolist()} == {(0, 0)}
     assert close.with_image.all()
     assert find_contacts(ase.Atoms("C"), 0.5).pairs.shape == (0, 2)

@@ -150,7 +150,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"molecules": ["[OH] radical"]}, r"radical cannot be calculated at gfn2: odd number"),
+        ({"molecules": ["[OH] radical"]}, r"has 1 unpaired electrons, and sampling knows closed"),
         ({"molecules": ["O water", "CO water"]}, r"two molecules are called 'water'"),
         ({"molecules": ["CO"], "base": True}, r"does not know the elements C: it knows H, O"),
         ({"low": "gfn1", "level": "gfn2", "base": True}, r"unknown fidelity 'gfn1'.* has gfn2"),

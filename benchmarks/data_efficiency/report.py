@@ -2,7 +2,7 @@
 
     python benchmarks/data_efficiency/report.py runs/benchmarks/data_efficiency
 
-Writes ``results/data_efficiency.json``, a figure per experiment under ``docs/figures`` and the
+Writes ``results/data_efficiency.json``, a figure per experiment under ``docs/pictures`` and the
 tables of ``docs/evidence.md``, between its marks. A reduction factor is the number of labels that
 ``single`` needs for the error that it reaches with most of them, over the number that a method
 needs for that error, by interpolation of logarithms. Low and high ends compare the worst draw of
@@ -27,7 +27,7 @@ from idle_md.files import replacing
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "data_efficiency.json"
-PAGE, FIGURES = ROOT / "docs" / "evidence.md", ROOT / "docs" / "figures"
+PAGE, PICTURES = ROOT / "docs" / "evidence.md", ROOT / "docs" / "pictures"
 METRICS = {
     "energy_mae_mev": "energy, meV",
     "relative_energy_mae_mev": "relative energy, meV",
@@ -136,10 +136,9 @@ def draw(letter: str, methods: Mapping[str, Any]) -> Path:
     for axis in axes[-1]:
         axis.set_xlabel("expensive labels")
     axes[0][0].legend(fontsize="small")
-    FIGURES.mkdir(exist_ok=True)
-    file = FIGURES / f"data-efficiency-{letter.replace(chr(39), '-forces')}.png"
+    file = PICTURES / f"data-efficiency-{letter.replace(chr(39), '-forces')}.png"
     figure.tight_layout()
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=90)
     plt.close(figure)
     return file
 

@@ -181,7 +181,10 @@ def import_(
     ] = None,
     stress_unit: Annotated[
         str | None,
-        typer.Option(help="GPa, kbar, bar, MPa or such as eV/angstrom^3; default: the others'."),
+        typer.Option(
+            help="GPa, kbar, bar, MPa or such as eV/angstrom^3; default: the others'.",
+            rich_help_panel=UNITS,
+        ),
     ] = None,
     gradients: Annotated[
         bool,
@@ -193,7 +196,11 @@ def import_(
     ] = False,
     flip_stress: Annotated[
         bool,
-        typer.Option("--flip-stress", help="Stresses have the sign of pressures, as in VASP."),
+        typer.Option(
+            "--flip-stress",
+            help="Stresses have the sign of pressures, as in VASP.",
+            rich_help_panel=UNITS,
+        ),
     ] = False,
     trust_units: Annotated[
         bool,

@@ -18,8 +18,7 @@ from idle_md.deploy import DeployedModel, check_use, load
 from idle_md.engines.ase import Calculator
 from idle_md.engines.predict import predict
 from idle_md.files import replacing
-from idle_md.states import state_of
-from idle_md.vibrations import (
+from idle_md.label.vibrations import (
     STEP,
     Array,
     displaced,
@@ -28,6 +27,7 @@ from idle_md.vibrations import (
     vibrational_modes,
     wavenumbers,
 )
+from idle_md.states import state_of
 
 FMAX = 1e-4
 """Largest force of a relaxed molecule, in eV/angstrom."""

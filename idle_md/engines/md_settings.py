@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import ase
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -12,6 +11,9 @@ from idle_md.configuration import Count, Positive, Section
 from idle_md.engines.choices import Backend, EngineName, Ensemble, Mode, Precision
 from idle_md.native.choice import Kernels
 from idle_md.states import State, state_of
+
+if TYPE_CHECKING:
+    import ase
 
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -186,7 +188,7 @@ class MDSettings(Section):
             )
         return self
 
-    def state_of(self, structure: ase.Atoms) -> State:
+    def state_of(self, structure: "ase.Atoms") -> State:
         """Return charge and multiplicity of a structure that the model describes as a whole."""
         state = state_of(structure)
         return state if self.charge is None else state._replace(charge=self.charge)

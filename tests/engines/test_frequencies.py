@@ -19,7 +19,7 @@ from idle_md.label.calculator import LevelCalculator
 from idle_md.label.levels import find_level
 from idle_md.label.sampling import from_smiles
 from idle_md.label.sampling.conformers import start_of
-from idle_md.vibrations import displaced, force_changes, symmetric, vibrational_modes
+from idle_md.label.vibrations import displaced, force_changes, symmetric, vibrational_modes
 
 KB = 8.617333262e-5  # eV/K
 JOULE_PER_MOL = 1.0364269652680505e-05  # eV

@@ -82,7 +82,7 @@ def test_steps_of_a_fit(settings: dict[str, Any], backbone: str, kept_bytes: int
         for number, batch in enumerate(batches.validation()):
             found = module.validation_step(batch, number)
     assert bool(torch.isfinite(loss))
-    assert set(found) == {"energy", "per_atom", "forces"}
+    assert set(found) == {"energy", "per_atom", "forces", "stress", "virials_per_atom"}
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def test_closed_form(
         posterior = closed_form.fit_correction(base, differences)
         errors, _ = posterior.left_out()
         batch = tensors.batch([0, 1])
-        energies, forces = posterior.correction()(batch)
-        drawn, _ = posterior.correction(drawn=1)(batch)
+        energies, forces, _ = posterior.correction()(batch)
+        drawn, _, _ = posterior.correction(drawn=1)(batch)
         axes = torch.eye(len(differences.store.atoms(0)) * 3, dtype=torch.float64, device="cpu")
         moves = axes[:2].view(2, -1, 3)
         variances = posterior.variances(tensors.batch([0]), moves)

@@ -118,7 +118,7 @@ def test_command_trains_a_committee(quick: dict[str, Any], tmp_path: Path) -> No
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert "Member 2 of 2, seed 1" in result.output
-    assert f"idle-md export {quick['out']} -o model.pt" in result.output.replace("\n", "")
+    assert f"next: idle-md export {quick['out']}" in result.output.replace("\n", "")
     assert len(metrics(Path(quick["out"]))["members"]) == 2
 
 

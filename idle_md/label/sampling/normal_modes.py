@@ -6,7 +6,14 @@ import numpy as np
 from ase import Atoms, units
 
 from idle_md.label.calculator import LevelCalculator
-from idle_md.vibrations import HBAR, Array, displaced, force_changes, symmetric, vibrational_modes
+from idle_md.label.vibrations import (
+    HBAR,
+    Array,
+    displaced,
+    force_changes,
+    symmetric,
+    vibrational_modes,
+)
 
 SOFTEST = 200.0  # 1/cm; softer modes are displaced no farther than this one
 

@@ -357,7 +357,7 @@ def test_correction_is_what_the_regression_says(
     off, slopes = [], []
     for one in posterior.observed[:5]:
         batch = tensors.batch([one.geometry])
-        _, forces = correction(batch)
+        _, forces, _ = correction(batch)
         found = -torch.einsum("kni,ni->k", one.displacements, forces)
         rows = posterior._features(batch, one.displacements)[1:].double()
         expected = rows @ posterior._regression.weights
@@ -430,7 +430,7 @@ def test_closed_form_is_exported_as_a_difference(
     base = adaptation.base.to_precision(torch.float64)
     correction = Correction(base, adaptation.direction, adaptation.constants)
     tensors = GeometryTensors(test, 4.0, [], torch.float64)
-    expected, forces = correction(tensors.batch([0, 1, 2]))
+    expected, forces, _ = correction(tensors.batch([0, 1, 2]))
     low = test.labels_of("gfn2")
     for index in range(3):
         atoms, rows = test.atoms(index), slice(*test.offsets[index : index + 2])

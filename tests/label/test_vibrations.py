@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ase import units
 
-from idle_md.vibrations import displaced, force_changes, symmetric, vibrational_modes
+from idle_md.label.vibrations import displaced, force_changes, symmetric, vibrational_modes
 
 STIFFNESS = 40.0  # eV/angstrom^2
 HBAR = units._hbar / np.sqrt(units._amu * units._e) * 1e10  # eV, of sqrt(eV / amu) / angstrom

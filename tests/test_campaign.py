@@ -80,8 +80,10 @@ def test_a_molecule_becomes_a_potential_and_a_better_one(tmp_path: Path) -> None
 def test_plan_is_measured() -> None:
     plan = planned({**SETTINGS, "molecules": ["O", "CCO ethanol"]})
     assert 0 < plan.seconds["gfn2"] < 5
-    assert plan.minutes > 0
+    assert plan.cpu_minutes > 0
     text = "\n".join(plan.lines())
+    assert "min of labels in 7 processes" in plan.lines(7)[-1]
+    assert "on the workers of tcp://here:1" in plan.lines(7, "tcp://here:1")[-1]
     assert "2 molecules: O, ethanol" in text
     assert "8 of them labelled at gfn1, energies and forces" in text
 

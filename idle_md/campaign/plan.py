@@ -42,19 +42,23 @@ class Plan:
     why_new_base: str | None
 
     @property
-    def minutes(self) -> float:
-        """Estimate of the time of all labels on all cores."""
-        settings, cores = self.settings, os.cpu_count() or 1
+    def cpu_minutes(self) -> float:
+        """Estimate of the time of all labels on one core."""
+        settings = self.settings
         geometries = len(self.molecules) * settings.sample.frames
         steps = settings.sample.interval_fs / settings.sample.timestep_fs
         cheap = geometries * (1 + steps * settings.sample.mix.get("md", 0.0))
         labels = (
             cheap * self.seconds[settings.low] + settings.labels[-1] * self.seconds[settings.level]
         )
-        return labels / cores / 60
+        return labels / 60
 
-    def lines(self) -> list[str]:
-        """Return what a person reads."""
+    def lines(self, jobs: int | None = None, scheduler: str | None = None) -> list[str]:
+        """Return what a person reads; labels are calculated by so many processes, or a cluster."""
+        processes = jobs or os.cpu_count() or 1
+        labels = f"{self.cpu_minutes / processes:.0f} min of labels in {processes} processes"
+        if scheduler is not None:
+            labels = f"{self.cpu_minutes:.0f} CPU min of labels on the workers of {scheduler}"
         settings, names = self.settings, ", ".join(each.name for each in self.molecules)
         training = "some 10" if settings.minutes is None else f"{settings.minutes:g}"
         start = f"starts from {settings.base}"
@@ -68,8 +72,7 @@ class Plan:
             f"{settings.labels[-1]} of them labelled at {settings.level}, {kinds}: "
             f"{self.seconds[settings.level]:.2g} CPU s each for the largest, measured",
             start,
-            f"about {self.minutes:.0f} min of labels on {os.cpu_count()} cores, and "
-            f"{training} of training",
+            f"about {labels}, and {training} min of training",
         ]
 
 

@@ -105,7 +105,7 @@ def potential(
         given = parse_section(wanted, CampaignSettings, "options")
         plan = measured(given, given.read_molecules())
         given = plan.settings
-        for line in plan.lines():
+        for line in plan.lines(jobs, scheduler):
             console.print(line)
         if console.is_terminal and not yes and not typer.confirm("Begin?", default=True):
             raise typer.Exit

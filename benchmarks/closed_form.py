@@ -15,6 +15,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,35 @@ from idle_md.train.closed_form.differences import Differences
 from idle_md.train.closed_form.teacher import known_level, teacher_labels
 from idle_md.train.errors import compare
 
-DATA, HIGH = "chno-mini", "wb97x"
+DATA = "chno-mini"
 JUDGED = ("test", "ood", "pool")  # the last: held out of what could be chosen
 
 
-def differences(store: Store, base: Potential, chosen: Indices, forces: bool) -> Differences:
+@dataclass(frozen=True)
+class Levels:
+    """The level that is learned, which of its labels, and the level that they are compared with."""
+
+    high: str
+    low: str
+    forces: bool
+
+
+def differences(store: Store, base: Potential, chosen: Indices, levels: Levels) -> Differences:
     """Return labels of the high level less those of the low one at chosen geometries."""
-    part, low = store.select(chosen), base.fidelities[0]
-    known, high = known_level(part, base, part.labels_of(low)), part.labels_of(HIGH)
+    part = store.select(chosen)
+    known, high = known_level(part, base, part.labels_of(levels.low)), part.labels_of(levels.high)
     difference = high.forces - known.forces
     zeros = np.zeros(part.n_geometries)
-    shown = difference if forces else np.full_like(difference, np.nan)
+    shown = difference if levels.forces else np.full_like(difference, np.nan)
     return Differences(part, high.energy - known.energies, shown, zeros, zeros)
 
 
 def chooser(
-    store: Store, pool: Indices, choice: str, most: int, seed: int, model: Path
+    store: Store, pool: Indices, choice: str, most: int, seed: int, model: Path, high: str
 ) -> Callable[[int], Indices]:
     """Return the function that gives any number of chosen geometries."""
     if choice == "evenly":
-        return lambda labels: draw_labels(store, pool, HIGH, labels, seed)
+        return lambda labels: draw_labels(store, pool, high, labels, seed)
     if choice == "random":
         order = np.random.default_rng(seed).permutation(pool)
     else:
@@ -57,21 +67,23 @@ def chooser(
     return lambda labels: np.sort(order[:labels])
 
 
-def fitted(store: Store, base: Potential, chosen: Indices, forces: bool) -> dict[str, Any]:
+def fitted(store: Store, base: Potential, chosen: Indices, levels: Levels) -> dict[str, Any]:
     """Return errors, seconds and peak memory of one fit."""
     begun = time.process_time()
-    posterior = fit_correction(base, differences(store, base, chosen, forces))
+    posterior = fit_correction(base, differences(store, base, chosen, levels))
     seconds, correction = time.process_time() - begun, posterior.correction()
     found: dict[str, Any] = {"labels": len(chosen), "cpu_seconds": seconds}
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found["rows"] = sum(len(one) for one in posterior.observed)
     for role in (role for role in JUDGED if role in store.role):
-        part = store.select(np.flatnonzero((store.role == role) & store.has_energy(HIGH)))
-        low = part.labels_of(base.fidelities[0])
-        for name, shown in (("model", None), ("live", low)):
+        part = store.select(np.flatnonzero((store.role == role) & store.has_energy(levels.high)))
+        if part.n_geometries == 0:
+            continue
+        own = {"model": None} if levels.low == base.fidelities[0] else {}
+        for name, shown in {**own, "live": part.labels_of(levels.low)}.items():
             known = known_level(part, base, shown)
             energies, made = teacher_labels(known, correction, base.backbone.cutoff)
-            found[f"{role}, {name}"] = compare(part, HIGH, energies, made)[0]
+            found[f"{role}, {name}"] = compare(part, levels.high, energies, made)[0]
     return found
 
 
@@ -83,6 +95,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--choices", nargs="+", default=["random", "evenly", "variance"])
     parser.add_argument("--energies", action="store_true", help="use no forces of the high level")
+    parser.add_argument("--high", default="wb97x", help="the level that is learned")
+    parser.add_argument("--low", help="the one that it is compared with; default: the model's")
     parser.add_argument(
         "--held-out", type=int, default=0, help="geometries of the pool to judge by"
     )
@@ -91,7 +105,9 @@ def main() -> None:
     torch.set_num_threads(1)
     store, (potential, about) = load(DATA), load_checkpoint(arguments.model)
     base = potential.alone(about["target"])
-    pool = np.flatnonzero(~np.isin(store.role, ["test", "ood"]) & store.has_energy(HIGH))
+    low = arguments.low or base.fidelities[0]
+    levels = Levels(arguments.high, low, not arguments.energies)
+    pool = np.flatnonzero(~np.isin(store.role, ["test", "ood"]) & store.has_energy(levels.high))
     rows = []
     for seed in arguments.seeds:
         held_out = np.random.default_rng(seed).permutation(pool)[: arguments.held_out]
@@ -100,15 +116,16 @@ def main() -> None:
         left = np.setdiff1d(pool, held_out)
         for choice in arguments.choices:
             most = max(arguments.labels)
-            chosen = chooser(store, left, choice, most, seed, arguments.model)
+            chosen = chooser(store, left, choice, most, seed, arguments.model, levels.high)
             for labels in arguments.labels:
-                row = fitted(store, base, chosen(labels), not arguments.energies)
+                row = fitted(store, base, chosen(labels), levels)
                 rows.append({"choice": choice, "seed": seed, **row})
                 errors = row["test, live"]
+                of_forces = errors["force_mae_mev_per_angstrom"] or np.nan
                 print(
                     f"{choice:8s} seed {seed} {labels:4d} labels: "
                     f"relative {errors['relative_energy_mae_mev']:.1f} meV, "
-                    f"forces {errors['force_mae_mev_per_angstrom']:.1f} meV/A (live, test), "
+                    f"forces {of_forces:.1f} meV/A (live, test), "
                     f"{row['cpu_seconds']:.0f} s",
                     flush=True,
                 )

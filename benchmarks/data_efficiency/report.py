@@ -175,14 +175,17 @@ def _errors(curve: Mapping[str, Any], budget: int) -> str:
 
 
 def factors(methods: Mapping[str, Any]) -> str:
-    """Return the reduction factors as a Markdown table."""
+    """Return the reduction factors as a Markdown table, and which methods have not been run."""
+    missing = ", ".join(f"`{name}`" for name in STEPS if name not in methods)
+    if "single" not in methods:
+        return f"Not run yet: {missing}; so there are no reduction factors."
     lines = ["| method | E | relative E | F |", "| --- | --- | --- | --- |"]
     for name, found in methods.items():
         known = found.get("reduction_factor", {})
         if known:
             cells = [_factor(known[metric]) if metric in known else "-" for metric in METRICS]
             lines.append(f"| `{name}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + (f"\n\nNot run yet: {missing}." if missing else "")
 
 
 def _factor(factor: Row) -> str:

@@ -17,7 +17,7 @@ EXTRAS_latest := openmm,lammps,torchsim,label,docs,test
 STAMP := idle_md.installed
 
 # What tells nothing new on a second stack: labels, formats, commands, and how trainings are arranged.
-ONCE := tests/label tests/data/importers tests/quickstart tests/report tests/docs tests/cli tests/test_readme.py \
+ONCE := tests/label tests/data/importers tests/data/test_reader_properties.py tests/quickstart tests/report tests/docs tests/cli tests/test_readme.py \
 	tests/test_package.py \
 	tests/test_memory.py tests/test_campaign.py tests/train/test_distributed.py \
 	tests/train/test_diagnosis.py tests/train/test_ensemble.py tests/train/test_weight.py \
@@ -27,7 +27,8 @@ LONG := tests/docs tests/label tests/quickstart tests/report tests/kept tests/pl
 	tests/engines/openmm tests/engines/parity tests/engines/test_invariants.py \
 	tests/engines/test_examples.py tests/nn/test_third_party.py tests/train/fit \
 	tests/train/closed_form/test_adapt.py tests/train/test_distributed.py tests/train/test_backbones.py \
-	tests/train/test_methods.py \
+	tests/train/test_methods.py tests/train/test_diagnosis.py tests/train/test_stress.py tests/train/test_references.py \
+	tests/engines/test_processes.py tests/engines/test_random_systems.py tests/data/test_reader_properties.py \
 	tests/cli tests/test_campaign.py tests/test_package.py tests/test_readme.py tests/test_memory.py
 
 # Importing torch and Lightning takes half the time with bytecode, and tests start many processes.

@@ -18,6 +18,8 @@ COMPARED = {
     "stress errors": "stress_mae_gpa",
 }
 
+FEW = 10  # held-out geometries that say little
+
 
 class NoSharedLabelsError(ValueError):
     """No label of the target that a training may use is where the low level has one."""
@@ -105,7 +107,9 @@ def verdict(subject: str, errors: Errors, low: str, trivial: Errors) -> str:
     won = [ratio < 1 for ratio in against.values()]
     outcome = "beat" if all(won) else "beat in part" if any(won) else "did not beat"
     baseline = f"the trivial baseline ({low} plus fitted reference energies)"
-    return f"{subject} {outcome} {baseline}: its {parts}."
+    n_labelled = max(errors["n_energies"], errors["n_forces"])
+    few = f" Only {n_labelled} geometries were held out." if n_labelled < FEW else ""
+    return f"{subject} {outcome} {baseline}: its {parts}.{few}"
 
 
 def _change(ratio: float) -> str:

@@ -153,6 +153,8 @@ def errors(energy: float, relative: float, force: float) -> Any:
         "energy_mae_mev": energy,
         "relative_energy_mae_mev": relative,
         "force_mae_mev_per_angstrom": force,
+        "n_energies": 180,
+        "n_forces": 180,
     }
 
 

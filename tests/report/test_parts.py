@@ -43,6 +43,8 @@ def test_verdict_is_honest() -> None:
     )
     assert "It beat in part the" in verdict("It", errors(50, 60, 180), "xtb", baseline)
     assert "It did not beat the" in verdict("It", errors(201, 51, 201), "xtb", baseline)
+    two = errors(50, 40, 180) | {"n_energies": 2, "n_forces": 1}
+    assert verdict("It", two, "xtb", baseline).endswith("smaller. Only 2 geometries were held out.")
     text = verdict("It", errors(201, 0.0, None), "xtb", errors(200, 0.0, None))
     assert text.endswith(": its energy errors are less than 1% larger.")
 

@@ -222,12 +222,42 @@ def test_ase_files_are_imported_by_default(tmp_path: Path) -> None:
     database = connect(tmp_path / "a.db")
     for atoms in images:
         database.write(atoms)
-    for name in ("a.extxyz", "a.db"):
+    ase.io.write(tmp_path / "a.traj", images)
+    for name in ("a.extxyz", "a.db", "a.traj"):
         store = import_data(tmp_path / name, fidelity="emt", energy_unit="eV")
         np.testing.assert_allclose(store.labels["emt"].stress, stress_of(images), atol=1e-8)
         assert "eV/angstrom^3" in store.manifest.description
         assert "not checked: sign and unit of the emt stresses" not in store.manifest.description
         assert "stress" not in store.info
+
+
+def write_deepmd(folder: Path, images: list[Atoms]) -> Path:
+    """The layout of dpdata: virials in eV."""
+    arrays = {
+        "coord": [atoms.positions for atoms in images],
+        "box": [atoms.cell[:] for atoms in images],
+        "energy": [atoms.get_potential_energy() for atoms in images],
+        "force": [atoms.get_forces() for atoms in images],
+        "virial": [-atoms.get_volume() * atoms.get_stress(voigt=False) for atoms in images],
+    }
+    (folder / "set.000").mkdir(parents=True)
+    for key, values in arrays.items():
+        np.save(folder / "set.000" / f"{key}.npy", np.reshape(values, (len(images), -1)))
+    (folder / "type.raw").write_text("0 0 0 0")
+    (folder / "type_map.raw").write_text("Cu")
+    return folder
+
+
+def test_virials_of_deepmd_are_imported_where_there_is_a_box(tmp_path: Path) -> None:
+    images = copper()
+    path = write_deepmd(tmp_path / "system", images)
+    found = import_data(path, fidelity="emt").labels["emt"]
+    np.testing.assert_allclose(found.stress, stress_of(images), atol=1e-8)
+    np.testing.assert_allclose(found.forces[:4], images[0].get_forces(), atol=1e-6)
+    (path / "nopbc").touch()
+    store = import_data(path, fidelity="emt")
+    assert not store.has_stress("emt").any()
+    assert "12 emt stresses are left out" in store.manifest.description
 
 
 @pytest.mark.parametrize(
@@ -299,7 +329,7 @@ def test_a_wrong_shape_in_an_import_names_the_frame(tmp_path: Path) -> None:
 
 def test_formats_without_boxes_refuse_them(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", R=np.zeros((2, 2, 3)), z=[1, 1], E=np.zeros(2), virial=np.ones(6))
-    with pytest.raises(ValueError, match=r"have no boxes, so there is no stress: leave out"):
+    with pytest.raises(ValueError, match=r"no stresses are read from this format: leave out"):
         import_data(tmp_path / "a.npz", energy={"E": "dft"}, virial={"virial": "dft"})
 
 

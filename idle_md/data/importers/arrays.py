@@ -9,6 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from idle_md.data.xyzline import voigt
+
 
 def numeric(place: str, key: str, array: ArrayLike, *shape: int | None) -> NDArray[Any]:
     """An array of numbers, checked against a shape in which None stands for any length.
@@ -76,3 +78,18 @@ def read(path: Path, group: h5py.Group, key: str, *shape: int | None) -> NDArray
             f"{place}: missing key {key!r}: the keys found are {', '.join(group) or 'none'}"
         )
     return numeric(place, key, group[key][()], *shape)
+
+
+def stress_or_none(place: str, key: str, value: Any) -> NDArray[np.float64]:
+    """Six numbers of a stress or virial, NaN where there is none.
+
+    Raises
+    ------
+    ValueError
+        See :func:`~idle_md.data.xyzline.voigt`.
+    """
+    found = np.squeeze(np.asarray(np.nan if value is None else value))
+    try:
+        return np.full(6, np.nan) if np.isnan(found).all() else voigt(found)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {key}: {error}") from error

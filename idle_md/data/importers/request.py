@@ -83,7 +83,7 @@ class Request:
         theory
             The level as the file names it.
         stress
-            Keys that may hold stresses or virials; None where the file has no boxes.
+            Keys that may hold stresses or virials; None where none are read from the format.
 
         Raises
         ------
@@ -95,8 +95,8 @@ class Request:
         asked = [*self.stress, *self.virial]
         if asked and stress is None:
             raise ValueError(
-                f"{path}: geometries of this format have no boxes, so there is no stress: leave "
-                "out --stress and --virial, or convert the file to extended XYZ with lattices"
+                f"{path}: no stresses are read from this format: leave out --stress and --virial, "
+                "or convert the file to extended XYZ with lattices"
             )
         missing += [key for key in asked if key not in (stress or ())]
         has_energy, has_forces = default[0] in energy, default[1] in forces

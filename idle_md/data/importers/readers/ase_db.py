@@ -8,13 +8,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idle_md.data.importers.arrays import numeric
+from idle_md.data.importers.arrays import numeric, stress_or_none
 from idle_md.data.importers.contents import Contents, boxless, labelled
 from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
 from idle_md.data.states import check_spins
 from idle_md.data.store import KINDS
-from idle_md.data.xyzline import voigt
 from idle_md.states import CHARGE, SPIN, plain
 
 _ENERGY, _FORCES = "energy", "forces"
@@ -63,7 +62,9 @@ def read_ase(path: Path, request: Request) -> Contents:
         for key, name in wanted.forces.items()
     }
     stress = {
-        name: np.array([_stress(p, key, v) for p, v in zip(places, values, strict=True)])
+        name: np.array(
+            [stress_or_none(p, key, v.get(key)) for p, v in zip(places, values, strict=True)]
+        )
         for key, name in {**wanted.stress, **wanted.virial}.items()
     }
     units, store = about.get("_property_unit_dict", {}), from_atoms(images, groups)
@@ -122,11 +123,3 @@ def _energy(place: str, key: str, values: dict[str, Any]) -> float:
 def _forces(place: str, key: str, values: dict[str, Any], n_atoms: int) -> NDArray[Any]:
     missing = np.full((n_atoms, 3), np.nan)
     return numeric(place, key, values.get(key, missing), n_atoms, 3)
-
-
-def _stress(place: str, key: str, values: dict[str, Any]) -> NDArray[np.float64]:
-    value = np.squeeze(np.asarray(values.get(key, np.nan)))
-    try:
-        return np.full(6, np.nan) if np.isnan(value).all() else voigt(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{place}: {key}: {error}") from error

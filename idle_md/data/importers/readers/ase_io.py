@@ -8,8 +8,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idle_md.data.importers.arrays import numeric
-from idle_md.data.importers.contents import Contents, labelled
+from idle_md.data.importers.arrays import numeric, stress_or_none
+from idle_md.data.importers.contents import Contents, boxless, labelled
 from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import from_atoms
 from idle_md.data.states import check_spins
@@ -20,8 +20,8 @@ _ENERGY, _FORCES = "energy", "forces"
 def read_ase_io(path: Path, request: Request) -> Contents:
     """Read the frames of a file with ``ase.io.read``, which gives eV and angstrom.
 
-    ``energy`` and ``forces`` are those of the calculator that ASE makes of the file. Groups are
-    formulae.
+    ``energy``, ``forces`` and ``stress`` are those of the calculator that ASE makes of the file.
+    Groups are formulae.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def read_ase_io(path: Path, request: Request) -> Contents:
     places = [f"{path}, frame {number}" for number in range(1, len(images) + 1)]
     values = [_values(atoms) for atoms in images]
     keys = list(dict.fromkeys(key for each in values for key in each))
-    wanted = request.among(path, keys, keys, (_ENERGY, _FORCES))
+    wanted = request.among(path, keys, keys, (_ENERGY, _FORCES), stress=keys)
     sizes = [len(atoms) for atoms in images]
     check_spins(places, [atoms.info for atoms in images], [atoms.numbers for atoms in images])
     energies = {
@@ -45,9 +45,20 @@ def read_ase_io(path: Path, request: Request) -> Contents:
         )
         for key, name in wanted.forces.items()
     }
+    stress = {
+        name: np.array(
+            [stress_or_none(p, key, v.get(key)) for p, v in zip(places, values, strict=True)]
+        )
+        for key, name in {**wanted.stress, **wanted.virial}.items()
+    }
     bare = from_atoms(images, [atoms.get_chemical_formula() for atoms in images])
-    store = labelled(path, bare, energies, forces)
-    return Contents(store, "eV", "angstrom", notes=lookalikes(keys, wanted))
+    return Contents(
+        labelled(path, bare, energies, forces, stress=stress),
+        "eV",
+        "angstrom",
+        virials=[*wanted.virial.values()],
+        notes=[*lookalikes(keys, wanted), *boxless(bare, stress)],
+    )
 
 
 def _images(path: Path) -> list[Atoms]:

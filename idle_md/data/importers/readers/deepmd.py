@@ -1,14 +1,15 @@
 """DeePMD-kit and dpdata: folders of one system each, as arrays or text."""
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idle_md.data.importers.arrays import numeric
-from idle_md.data.importers.contents import Block, Contents, stack
+from idle_md.data.importers.arrays import numeric, stress_or_none
+from idle_md.data.importers.contents import Block, Contents, boxless, labelled, stack
 from idle_md.data.importers.request import Request, lookalikes
 from idle_md.data.joining import join
 from idle_md.data.store import Store
@@ -28,9 +29,9 @@ def read_deepmd(path: Path, request: Request) -> Contents:
     """Read systems of dpdata (``deepmd/npy``, ``deepmd/raw``) in a folder: eV and angstrom.
 
     A system has the types of its A atoms (``type.raw``), their symbols (``type_map.raw``) and, in
-    files of its own or in folders ``set.*``, ``coord`` (N, 3A), ``energy`` (N,), ``force`` (N, 3A)
-    and ``box`` (N, 9), all as ``.npy`` or as text (``.raw``). It is periodic unless there is
-    ``nopbc``. Source: github.com/deepmodeling/dpdata.
+    files of its own or in folders ``set.*``, ``coord`` (N, 3A), ``energy`` (N,), ``force``
+    (N, 3A), ``box`` (N, 9) and ``virial`` (N, 9), all as ``.npy`` or as text (``.raw``). It is
+    periodic unless there is ``nopbc``. Source: github.com/deepmodeling/dpdata.
 
     Raises
     ------
@@ -39,16 +40,23 @@ def read_deepmd(path: Path, request: Request) -> Contents:
     """
     systems = sorted(each.parent for each in path.rglob(_TYPES))
     keys = list(dict.fromkeys(file.stem for each in systems for file in _files(each)))
-    wanted = request.among(path, keys, keys, (_ENERGY, _FORCES))
+    wanted = request.among(path, keys, keys, (_ENERGY, _FORCES), stress=keys)
     if _MIXED in keys:
         raise ValueError(
             f"{path}: systems of mixed types are not read; write them as deepmd/npy with dpdata"
         )
-    stores = [_system(path, each, wanted) for each in systems]
-    return Contents(join(stores), "eV", "angstrom", notes=lookalikes(keys, wanted))
+    stores, notes = zip(*(_system(path, each, wanted) for each in systems), strict=True)
+    return Contents(
+        join(stores),
+        "eV",
+        "angstrom",
+        virials=[*wanted.virial.values()],
+        notes=[*lookalikes(keys, wanted), *chain(*notes)],
+    )
 
 
-def _system(path: Path, system: Path, wanted: Request) -> Store:
+def _system(path: Path, system: Path, wanted: Request) -> tuple[Store, list[str]]:
+    """Return the geometries and labels of a system, and what is to be said of it."""
     numbers = _numbers(system)
     positions = _array(system, "coord", len(numbers), 3)
     n_frames = len(positions)
@@ -58,16 +66,24 @@ def _system(path: Path, system: Path, wanted: Request) -> Store:
         if _parts(system, key)
     }
     forces = {
-        name: numeric(str(system), key, _array(system, key, len(numbers), 3), *positions.shape)
+        name: numeric(
+            str(system), key, _array(system, key, len(numbers), 3), *positions.shape
+        ).reshape(-1, 3)
         for key, name in wanted.forces.items()
         if _parts(system, key)
     }
+    stress = {
+        name: np.array([stress_or_none(str(system), key, row) for row in _array(system, key, 9)])
+        for key, name in {**wanted.stress, **wanted.virial}.items()
+        if _parts(system, key)
+    }
     name = "" if system == path else str(system.relative_to(path))
-    store = stack(system, [Block(name, numbers, positions, energies, forces)], {})
-    if (system / "nopbc").exists():
-        return store
-    cell = numeric(str(system), "box", _array(system, "box", 3, 3), n_frames, 3, 3)
-    return replace(store, cell=cell.astype(np.float64), pbc=np.ones((n_frames, 3), np.bool_))
+    store = stack(system, [Block(name, numbers, positions, {}, {})], {})
+    if not (system / "nopbc").exists():
+        cell = numeric(str(system), "box", _array(system, "box", 3, 3), n_frames, 3, 3)
+        store = replace(store, cell=cell.astype(np.float64), pbc=np.ones((n_frames, 3), np.bool_))
+    found = labelled(system, store, energies, forces, stress=stress)
+    return found, [f"{system}: {note}" for note in boxless(store, stress)]
 
 
 def _numbers(system: Path) -> NDArray[np.int64]:

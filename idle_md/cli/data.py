@@ -85,7 +85,7 @@ def join(
     """
     from idle_md.data import join as join_stores
     from idle_md.data import load, merge_copies, save
-    from idle_md.data.identity import NEAR, near_between
+    from idle_md.data.identity.copies import NEAR, near_between
     from idle_md.terminal import make_console
 
     stores = [load(source) for source in sources]

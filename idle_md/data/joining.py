@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from idle_md.data.identity import geometry_ids, turnings
+from idle_md.data.identity.copies import geometry_ids, turnings
 from idle_md.data.manifest import Manifest
 from idle_md.data.store import Labels, Store
 from idle_md.states import CHARGE, plain, total_charge

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from idle_md.data.identity import exact_ids, geometry_ids
+from idle_md.data.identity.copies import exact_ids, geometry_ids
 from idle_md.data.store import KINDS, Store
 
 ROLES = ("train", "validation", "test", "ood")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idle_md.data import Store
-from idle_md.data.identity import geometry_ids
+from idle_md.data.identity.copies import geometry_ids
 from idle_md.data.states import check_states, unpaired_of
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label.calculation import Geometry, calculate_chunk, close_journal

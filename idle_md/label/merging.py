@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idle_md.data import Labels, Manifest, Store, load
-from idle_md.data.identity import geometry_ids, turning
+from idle_md.data.identity.copies import geometry_ids, turning
 from idle_md.data.states import unpaired_of
 from idle_md.fidelity import LevelOfTheory
 from idle_md.label.journal import Record, locked, read_journals

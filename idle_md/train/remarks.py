@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 from rich.console import Console
 
-from idle_md.data.identity import NEAR, near_copies
+from idle_md.data.identity.copies import NEAR, near_copies
 from idle_md.elements import symbols
 from idle_md.nn import Potential
 from idle_md.terminal import label_table

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from idle_md.data import GeometryTensors, Store, draw_labels, join, load, merge_copies, split
-from idle_md.data.identity import nuclear_ids
+from idle_md.data.identity.copies import nuclear_ids
 from idle_md.data.joining import check_copies
 from idle_md.data.states import check_one_spin, check_states, unpaired_of
 from idle_md.data.store import KINDS

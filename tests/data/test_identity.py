@@ -8,8 +8,9 @@ import pytest
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from idle_md.data import Labels, Store, from_atoms, identity, join, load, merge_copies, split
-from idle_md.data.identity import (
+from idle_md.data import Labels, Store, from_atoms, join, load, merge_copies, split
+from idle_md.data.identity import copies
+from idle_md.data.identity.copies import (
     geometry_ids,
     near_between,
     near_copies,
@@ -190,7 +191,7 @@ def test_rounded_copies_are_found_and_merged_without_superposing_them_one_by_one
     ]
     parts[2].labels = {"wb97x": Labels(empty.energy, forces)}
     joined = join(parts)
-    monkeypatch.setattr(identity, "superposed", None)
+    monkeypatch.setattr(copies, "superposed", None)
     merged = merge_copies(joined)
     assert merged.n_geometries == part.n_geometries
     np.testing.assert_array_equal(merged.labels["wb97x"].energy, energy)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from idle_md.cli.data import app
 from idle_md.data import import_data, merge_copies, read_extxyz
-from idle_md.data.identity import geometry_ids
+from idle_md.data.identity.copies import geometry_ids
 from idle_md.data.states import check_closed_shells, check_one_spin, unpaired_of
 
 WATER = (

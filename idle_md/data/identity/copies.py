@@ -6,22 +6,25 @@ change where positions hardly change bring candidates together; those are then s
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from idle_md.cells import spanning
+from idle_md.data.identity.superposition import (
+    ROUNDING,
+    Array,
+    Indices,
+    Superposition,
+    best_rotation,
+    superposed_crystals,
+    superposed_molecules,
+)
 from idle_md.data.states import unpaired_of
 from idle_md.data.store import Store
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 SAME = 2e-4
 """Atoms of copies are apart by at most so much, in angstrom: four decimals are enough."""
@@ -30,34 +33,6 @@ NEAR = 1e-2
 _PIECE = 20_000  # geometries whose invariants are calculated at a time
 _ATOMS = 500_000  # in pairs of geometries that are superposed at a time
 _FINEST = 1 / 16  # of the tolerance: what invariants of copies may differ by through rounding
-_ROUNDING = 1e-5  # angstrom: a superposition that cannot be bettered
-_ATOM = 0.3  # angstrom; no two atoms are as close
-_FLAT = 0.05  # angstrom off a line or a plane, which is not worth an anchor
-
-
-@dataclass(frozen=True)
-class Superposition:
-    """How one geometry becomes another: ``vectors[order] @ rotation`` are in its frame.
-
-    Attributes
-    ----------
-    order
-        Atom of the one for each of the other, shape (n,).
-    rotation
-        Orthogonal, shape (3, 3); its determinant is -1 for mirror images.
-    """
-
-    order: Indices
-    rotation: Array
-
-    def __call__(self, vectors: NDArray[np.floating[Any]]) -> NDArray[Any]:
-        """Vectors (n, 3) of the one in the frame of the other, as precise as they are."""
-        return (vectors[self.order] @ self.rotation).astype(vectors.dtype)
-
-    def stress(self, stress: Array) -> Array:
-        """A stress (6,) of the one in the frame of the other."""
-        turned = self.rotation.T @ voigt_6_to_full_3x3_stress(stress) @ self.rotation
-        return np.asarray(full_3x3_to_voigt_6_stress(turned))
 
 
 def geometry_ids(store: Store, nuclei: Indices | None = None) -> Indices:
@@ -140,10 +115,10 @@ def superposed(store: Store, one: int, other: int, tolerance: float = SAME) -> S
     if all(np.array_equal(*pair) for pair in parts):
         return Superposition(np.arange(len(numbers[0])), np.eye(3))
     if not store.pbc[one].any():
-        return _molecules(numbers, positions, tolerance)
+        return superposed_molecules(numbers, positions, tolerance)
     pbc = store.pbc[one]
     cells = spanning(store.cell[one], pbc), spanning(store.cell[other], pbc)
-    return _crystals(numbers, positions, cells, pbc, tolerance)
+    return superposed_crystals(numbers, positions, cells, pbc, tolerance)
 
 
 def turning(store: Store, one: int, copy: int) -> Superposition:
@@ -174,7 +149,7 @@ def turnings(store: Store, ones: Indices, copies: Indices) -> Iterator[Superposi
         for one, copy, rest, rotation in zip(*pairs, left, rotations, strict=True):
             yield (
                 Superposition(np.arange(store.offsets[one + 1] - store.offsets[one]), rotation)
-                if rest < _ROUNDING
+                if rest < ROUNDING
                 else turning(store, int(one), int(copy))
             )
 
@@ -213,7 +188,7 @@ def _as_numbered(store: Store, ones: Indices, others: Indices, size: int) -> tup
     x, y = (store.positions[each] for each in rows)
     equal = (x == y).all(axis=(1, 2)) & (store.cell[ones] == store.cell[others]).all(axis=(1, 2))
     x, y = (each - each.mean(axis=1, keepdims=True) for each in (x, y))
-    rotations = _rotation(x, y)
+    rotations = best_rotation(x, y)
     left = np.linalg.norm(y @ rotations - x, axis=2).max(axis=1)
     rotations[equal], left[equal] = np.eye(3), 0.0
     same = (store.numbers[rows[0]] == store.numbers[rows[1]]).all(axis=1)
@@ -326,131 +301,3 @@ def _lattices(store: Store, chosen: Indices) -> Array:
         for share in _shares(store.numbers[rows], owner, starts)
     ]
     return np.concatenate([np.linalg.norm(edges, axis=2), *factors], axis=1)
-
-
-def _molecules(
-    numbers: tuple[Indices, Indices], positions: tuple[Array, Array], tolerance: float
-) -> Superposition | None:
-    """The best superposition, but the first that is as good as rounding allows."""
-    one, other = (each - each.mean(axis=0) for each in positions)
-    best, least = None, tolerance
-    for order in _orders(numbers, one, other, tolerance):
-        rotation = _rotation(one, other[order])
-        left = float(np.linalg.norm(other[order] @ rotation - one, axis=1).max())
-        if left <= least:
-            best, least = Superposition(order, rotation), left
-        if least < _ROUNDING:
-            break
-    return best
-
-
-def _orders(
-    numbers: tuple[Indices, Indices], one: Array, other: Array, tolerance: float
-) -> Iterator[Indices]:
-    """Which atom of the other geometry each atom may be: those of symmetric molecules are many."""
-    if np.array_equal(*numbers):
-        yield np.arange(len(one))
-    anchors = _anchors(one)
-    for images in _images(numbers, (one, other), anchors, 2 * tolerance):
-        order = _paired(numbers, one, other @ _rotation(one[anchors], other[images]))
-        if order is not None:
-            yield order
-
-
-def _rotation(one: Array, other: Array) -> Array:
-    """The best rotation or reflection of ``other`` onto ``one``, both (..., n, 3).
-
-    Source: Kabsch, Acta Cryst. A 32, 922 (1976).
-    """
-    u, _, vt = np.linalg.svd(np.swapaxes(other, -1, -2) @ one)
-    rotation: Array = u @ vt
-    return rotation
-
-
-def _anchors(positions: Array) -> list[int]:
-    """Up to three atoms (of n, centred) that together with the centre make a frame."""
-    left, anchors = positions.copy(), []
-    for _ in range(3):
-        lengths = np.linalg.norm(left, axis=1)
-        anchors.append(int(lengths.argmax()))
-        if lengths.max() < _FLAT:
-            return anchors[:-1]
-        axis = left[anchors[-1]] / lengths.max()
-        left -= np.outer(left @ axis, axis)
-    return anchors
-
-
-def _images(
-    numbers: tuple[Indices, Indices],
-    positions: tuple[Array, Array],
-    anchors: list[int],
-    tolerance: float,
-    chosen: tuple[int, ...] = (),
-) -> Iterator[list[int]]:
-    """Atoms of the other geometry that the anchors may be, by distances to each other."""
-    if len(chosen) == len(anchors):
-        yield list(chosen)
-        return
-    one, other = positions
-    anchor = anchors[len(chosen)]
-    fits = (numbers[1] == numbers[0][anchor]) & (
-        np.abs(np.linalg.norm(other, axis=1) - np.linalg.norm(one[anchor])) <= tolerance
-    )
-    for earlier, image in zip(anchors, chosen, strict=False):
-        distance = np.linalg.norm(one[anchor] - one[earlier])
-        fits &= np.abs(np.linalg.norm(other - other[image], axis=1) - distance) <= tolerance
-    for image in np.flatnonzero(fits).tolist():
-        yield from _images(numbers, positions, anchors, tolerance, (*chosen, image))
-
-
-def _paired(numbers: tuple[Indices, Indices], one: Array, other: Array) -> Indices | None:
-    """The atom of the other geometry on top of each; None unless there is one, of its element."""
-    distances, order = cKDTree(other).query(one)
-    return _checked(numbers, order) if distances.max() < _ATOM else None
-
-
-def _checked(numbers: tuple[Indices, Indices], order: Indices) -> Indices | None:
-    whole = len(np.unique(order)) == len(order) and np.array_equal(numbers[0], numbers[1][order])
-    return order if whole else None
-
-
-def _crystals(
-    numbers: tuple[Indices, Indices],
-    positions: tuple[Array, Array],
-    cells: tuple[Array, Array],
-    pbc: NDArray[np.bool_],
-    tolerance: float,
-) -> Superposition | None:
-    rotation = _rotation(*cells)
-    if np.linalg.norm(cells[1] @ rotation - cells[0], axis=1).max() > tolerance:
-        return None
-    one, other = (x @ np.linalg.inv(c) for x, c in zip(positions, cells, strict=True))
-    same = np.arange(len(one))
-    if np.array_equal(*numbers) and _shifted(one, other, cells[0], pbc) <= tolerance:
-        return Superposition(same, rotation)
-    kinds, counts = np.unique(numbers[0], return_counts=True)
-    rare = kinds[counts.argmin()]
-    anchor = one[np.flatnonzero(numbers[0] == rare)[0]]
-    tree = cKDTree(np.where(pbc, _wrapped(other), other), boxsize=pbc.astype(float))
-    for image in np.flatnonzero(numbers[1] == rare):
-        moved = one + other[image] - anchor
-        moved = np.where(pbc, _wrapped(moved), moved)
-        if len(moved) > 8 and tree.query(moved[:8])[0].max() > _ATOM:
-            continue
-        order = _checked(numbers, tree.query(moved)[1])
-        if order is not None and _shifted(one, other[order], cells[0], pbc) <= tolerance:
-            return Superposition(order, rotation)
-    return None
-
-
-def _wrapped(fractional: Array) -> Array:
-    wrapped: Array = fractional % 1.0 % 1.0  # the remainder of -1e-17 is 1
-    return wrapped
-
-
-def _shifted(one: Array, other: Array, cell: Array, pbc: NDArray[np.bool_]) -> float:
-    """How far an atom is from its image at most, in angstrom, after the best shift."""
-    step = other - one
-    step = step - step[0]
-    step = (step - np.where(pbc, np.round(step), 0.0)) @ cell
-    return float(np.linalg.norm(step - step.mean(axis=0), axis=1).max())

@@ -1,0 +1,1 @@
+"""Which geometries are the same, and how one is laid on another."""
